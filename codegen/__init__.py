@@ -1,0 +1,1 @@
+"""Kernel-stage IR to LLVM IR, PTX and machine code."""

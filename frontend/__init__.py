@@ -1,0 +1,1 @@
+"""What users touch: tensors, capture, autograd, modules, the compile driver, the CLI."""

@@ -1,0 +1,1 @@
+"""The intermediate representation: dialects, types, sizes, the operator contract."""

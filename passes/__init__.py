@@ -1,0 +1,1 @@
+"""Transformations of the IR: one pass, one file, one name."""

@@ -1,0 +1,1 @@
+"""What runs compiled programs: memory, threads, loading, caching. Knows nothing of IR."""
