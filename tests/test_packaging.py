@@ -1,0 +1,60 @@
+"""What the package ships and how it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import calque
+from tree import ROOT, packaged, project
+
+IMPORT_SECONDS = 0.5
+
+
+def test_the_wheel_holds_every_package() -> None:
+    others = {"tests", "docs", "bench", "examples"}
+    folders = {path.parent.name for path in ROOT.glob("[!.]*/__init__.py")} - others
+    files = {path.name for path in ROOT.glob("*.py")} | {"py.typed"}
+    assert set(packaged()) == folders | files
+
+
+def test_version_comes_from_the_package() -> None:
+    assert project()["tool"]["hatch"]["version"]["path"] == "__init__.py"
+    assert calque.__version__.count(".") == 2
+
+
+def test_tracebacks_show_real_paths() -> None:
+    assert calque.__path__ == [str(ROOT)]
+
+
+def test_import_is_quick() -> None:
+    """Loading calque leaves the compiler's heavy parts for later."""
+    code = "import time; t = time.perf_counter(); import calque; print(time.perf_counter() - t)"
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(ROOT / ".dev"), "PATH": ""}
+    seconds = min(
+        float(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+        for _ in range(3)
+    )
+    assert seconds < IMPORT_SECONDS
+
+
+def test_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "calque", "--version"]
+    environment = {"PYTHONPATH": str(ROOT / ".dev"), "PATH": ""}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == f"calque {calque.__version__}\n"
+
+
+def test_universe_fits_beside_xdsl() -> None:
+    """xDSL's tools refuse to start when two plug-ins define one name; every entry loads."""
+    from xdsl.universe import XDSL_UNIVERSE
+
+    from calque.universe import CALQUE
+
+    assert not CALQUE.all_dialects.keys() & XDSL_UNIVERSE.all_dialects.keys()
+    assert not CALQUE.all_passes.keys() & XDSL_UNIVERSE.all_passes.keys()
+    for name, dialect in CALQUE.all_dialects.items():
+        assert dialect().name == name
+    for name, compiler_pass in CALQUE.all_passes.items():
+        assert compiler_pass().name == name
