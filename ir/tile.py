@@ -1,0 +1,310 @@
+"""The `tile` dialect: what the kernel stage needs beyond the upstream dialects.
+
+It is small on purpose: loops, vectors and memory are upstream ops; only what has no upstream
+spelling lives here, neutral to the target. The one large op is the register tile of a matrix
+product, which is expanded while LLVM IR is written, because hundreds of ops for one
+micro-kernel would cost more time than everything else in the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    BoolAttr,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    NoneAttr,
+    StridedLayoutAttr,
+    VectorType,
+    i1,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import (
+    HasParent,
+    IsTerminator,
+    MemoryReadEffect,
+    MemoryWriteEffect,
+    Pure,
+)
+from xdsl.utils.exceptions import VerifyException
+
+_INDEX = IndexType()
+
+
+@irdl_op_definition
+class MatmulOp(IRDLOperation):
+    """The register tile of a matrix product.
+
+    For i < mr and j < nr: ``C[ci+i, cn+j] = (acc ? C[ci+i, cn+j] : 0) + sum over p < k of
+    A[ai+i, ak+p] * B[bk+p, bn+j]``, with p ascending and one fma per element, the old C being
+    added after the sum. A is any strided 2-d memref (a packed panel has strides [1, mr]); B and
+    C have unit inner stride. With `masked` only the first `n` columns exist: the other columns
+    of B are not read, those of C are not written. `prefetch` is the distance, in steps of k, at
+    which B is prefetched (0: not at all).
+
+    The epilogue, if any, is applied to each vector of the result before it is stored. It takes
+    the row and the column in C of the vector's first lane, and the vector.
+    """
+
+    name = "tile.matmul"
+
+    a = operand_def(MemRefType)
+    ai = operand_def(_INDEX)
+    ak = operand_def(_INDEX)
+    b = operand_def(MemRefType)
+    bk = operand_def(_INDEX)
+    bn = operand_def(_INDEX)
+    c = operand_def(MemRefType)
+    ci = operand_def(_INDEX)
+    cn = operand_def(_INDEX)
+    k = operand_def(_INDEX)
+    n = operand_def(_INDEX)
+    acc = operand_def(i1)
+    mr = prop_def(IntegerAttr)
+    nr = prop_def(IntegerAttr)
+    masked = prop_def(BoolAttr)
+    prefetch = prop_def(IntegerAttr)
+    epilogue = region_def()
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+    @staticmethod
+    def get(
+        a: tuple[SSAValue, SSAValue, SSAValue],
+        b: tuple[SSAValue, SSAValue, SSAValue],
+        c: tuple[SSAValue, SSAValue, SSAValue],
+        k: SSAValue,
+        n: SSAValue,
+        acc: SSAValue,
+        *,
+        mr: int,
+        nr: int,
+        masked: bool = False,
+        prefetch: int = 0,
+        epilogue: Region | None = None,
+    ) -> MatmulOp:
+        """Build the op; each matrix is (memref, row index, column index)."""
+        return MatmulOp.create(
+            operands=[*a, *b, *c, k, n, acc],
+            properties={
+                "mr": IntegerAttr(mr, i64),
+                "nr": IntegerAttr(nr, i64),
+                "masked": BoolAttr.from_bool(masked),
+                "prefetch": IntegerAttr(prefetch, i64),
+            },
+            regions=[Region() if epilogue is None else epilogue],
+        )
+
+    @property
+    def epilogue_block(self) -> Block | None:
+        """The block of the epilogue, None when there is none."""
+        return self.epilogue.first_block
+
+    def verify_(self) -> None:
+        types = [m.type for m in (self.a, self.b, self.c)]
+        for name, memref in zip("ABC", types, strict=True):
+            assert isinstance(memref, MemRefType)
+            if memref.get_num_dims() != 2:
+                raise VerifyException(f"{name} must have 2 dimensions, but is {memref}")
+            if name != "A" and not has_unit_inner_stride(memref):
+                raise VerifyException(f"{name} must have unit inner stride, but is {memref}")
+        if self.mr.value.data < 1 or self.nr.value.data < 1 or self.prefetch.value.data < 0:
+            raise VerifyException("mr and nr must be positive, prefetch must not be negative")
+        block = self.epilogue_block
+        if block is None:
+            return
+        element = types[2].element_type  # pyright: ignore[reportAttributeAccessIssue]
+        args = [arg.type for arg in block.args]
+        if len(args) != 3 or args[:2] != [_INDEX, _INDEX] or not _is_vector_of(args[2], element):
+            raise VerifyException("the epilogue takes (index, index, vector of C's element type)")
+        last = block.last_op
+        if not isinstance(last, YieldOp) or [v.type for v in last.arguments] != args[2:]:
+            raise VerifyException(f"the epilogue must yield one {args[2]}")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        for matrix in (self.operands[0:3], self.operands[3:6], self.operands[6:9]):
+            printer.print_ssa_value(matrix[0])
+            printer.print_string("[")
+            printer.print_list(matrix[1:], printer.print_ssa_value)
+            printer.print_string("], ")
+        for text, value in (("k=", self.k), (", n=", self.n), (", acc=", self.acc)):
+            printer.print_string(text)
+            printer.print_ssa_value(value)
+        printer.print_op_attributes(self.properties | self.attributes)
+        if self.epilogue_block is not None:
+            printer.print_string(" epilogue ")
+            printer.print_region(self.epilogue)
+        printer.print_string(" : ")
+        printer.print_list([m.type for m in (self.a, self.b, self.c)], printer.print_attribute)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> MatmulOp:
+        matrices = []
+        for _ in range(3):
+            memref = parser.parse_unresolved_operand()
+            indices = parser.parse_comma_separated_list(
+                Parser.Delimiter.SQUARE, lambda: parser.parse_operand()
+            )
+            if len(indices) != 2:
+                parser.raise_error("expected two indices")
+            parser.parse_punctuation(",")
+            matrices.append((memref, indices))
+        scalars = []
+        for keyword in ("k", "n", "acc"):
+            if scalars:
+                parser.parse_punctuation(",")
+            parser.parse_keyword(keyword)
+            parser.parse_punctuation("=")
+            scalars.append(parser.parse_operand())
+        attributes = parser.parse_optional_attr_dict()
+        names = ("mr", "nr", "masked", "prefetch")
+        properties = {name: attributes.pop(name) for name in names if name in attributes}
+        epilogue = Region()
+        if parser.parse_optional_keyword("epilogue"):
+            epilogue = parser.parse_region()
+        parser.parse_punctuation(":")
+        types = parser.parse_comma_separated_list(Parser.Delimiter.NONE, parser.parse_type)
+        if len(types) != 3:
+            parser.raise_error("expected the types of A, B and C")
+        operands = []
+        for (memref, indices), memref_type in zip(matrices, types, strict=True):
+            operands += [parser.resolve_operand(memref, memref_type), *indices]
+        return cls.create(
+            operands=operands + scalars,
+            properties=properties,
+            attributes=attributes,
+            regions=[epilogue],
+        )
+
+
+@irdl_op_definition
+class GatherOp(IRDLOperation):
+    """Read elements at `offsets` (in elements) from ``base[indices]``; lanes whose mask is off
+    are 0 and touch no memory."""
+
+    name = "tile.gather"
+
+    base = operand_def(MemRefType)
+    indices = var_operand_def(IndexType)
+    offsets = operand_def(VectorType.constr(IndexType()))
+    mask = operand_def(VectorType.constr(i1))
+    result = result_def(VectorType)
+
+    traits = traits_def(MemoryReadEffect())
+
+    assembly_format = (
+        "$base `[` $indices `]` `,` $offsets `,` $mask attr-dict `:` type($base) `,` "
+        "type($offsets) `,` type($mask) `into` type($result)"
+    )
+
+    @staticmethod
+    def get(
+        base: SSAValue, indices: Sequence[SSAValue], offsets: SSAValue, mask: SSAValue
+    ) -> GatherOp:
+        """Build the op; its result has the lanes of `offsets` and the element type of `base`."""
+        base_type, offsets_type = base.type, offsets.type
+        assert isinstance(base_type, MemRefType) and isinstance(offsets_type, VectorType)
+        result = VectorType(base_type.element_type, offsets_type.get_shape())
+        return GatherOp.create(operands=[base, *indices, offsets, mask], result_types=[result])
+
+    def verify_(self) -> None:
+        base, result = self.base.type, self.result.type
+        offsets, mask = self.offsets.type, self.mask.type
+        assert isinstance(base, MemRefType) and isinstance(result, VectorType)
+        assert isinstance(offsets, VectorType) and isinstance(mask, VectorType)
+        _verify_indices(base, self.indices)
+        if base.element_type != result.element_type:
+            raise VerifyException("the result must have the element type of the memref")
+        if not offsets.shape == mask.shape == result.shape or result.get_num_dims() != 1:
+            raise VerifyException("offsets, mask and result must be vectors of the same length")
+
+
+@irdl_op_definition
+class PrefetchOp(IRDLOperation):
+    """Ask for the cache line of ``base[indices]``; any address is allowed."""
+
+    name = "tile.prefetch"
+
+    base = operand_def(MemRefType)
+    indices = var_operand_def(IndexType)
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+    assembly_format = "$base `[` $indices `]` attr-dict `:` type($base)"
+
+    @staticmethod
+    def get(base: SSAValue, indices: Sequence[SSAValue]) -> PrefetchOp:
+        return PrefetchOp.create(operands=[base, *indices])
+
+    def verify_(self) -> None:
+        assert isinstance(self.base.type, MemRefType)
+        _verify_indices(self.base.type, self.indices)
+
+
+@irdl_op_definition
+class BarrierOp(IRDLOperation):
+    """All threads of a block wait for each other, and see each other's writes (GPU only)."""
+
+    name = "tile.barrier"
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+    assembly_format = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """Ends an epilogue with the value to store."""
+
+    name = "tile.yield"
+
+    arguments = var_operand_def()
+
+    traits = traits_def(IsTerminator(), HasParent(MatmulOp), Pure())
+
+    assembly_format = "attr-dict ($arguments^ `:` type($arguments))?"
+
+    def __init__(self, *arguments: SSAValue | Operation) -> None:
+        super().__init__(operands=[list(arguments)])
+
+
+def has_unit_inner_stride(memref: MemRefType) -> bool:
+    """Whether the last dimension of a memref type is known to be contiguous."""
+    layout = memref.layout
+    if isinstance(layout, NoneAttr):
+        return True
+    if not isinstance(layout, StridedLayoutAttr):
+        return False
+    inner = layout.get_strides()[-1:]
+    return tuple(inner) in ((), (1,))
+
+
+def _is_vector_of(vector: Attribute, element: Attribute) -> bool:
+    return isinstance(vector, VectorType) and vector.element_type == element
+
+
+def _verify_indices(memref: MemRefType, indices: Sequence[SSAValue]) -> None:
+    if memref.get_num_dims() != len(indices):
+        raise VerifyException(f"expected {memref.get_num_dims()} indices, got {len(indices)}")
+
+
+Tile = Dialect("tile", [MatmulOp, GatherOp, PrefetchOp, BarrierOp, YieldOp])
