@@ -1,0 +1,79 @@
+"""Runs every Python and console snippet of the documentation, and follows its links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docsnippets import Session, Snippet, commands, snippets
+from tree import ROOT
+
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_snippets_run(path: Path, tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    for snippet in snippets(path):
+        if not snippet.skip:
+            session.run(snippet)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = [target for target in LINK.findall(path.read_text()) if "://" not in target]
+    missing = [target for target in targets if not (path.parent / target).exists()]
+    assert not missing
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "page.md"
+    path.write_text(text)
+    return path
+
+
+def test_blocks_share_a_namespace_and_a_folder(tmp_path: Path) -> None:
+    text = (
+        "```python\nfrom pathlib import Path\nPath('a.txt').write_text('one')\nx = 1\n```\n"
+        "```console\n$ cat a.txt\none\n$ echo two words; \\\necho three\ntwo ... three\n```\n"
+        "<!-- skip: shown only -->\n```python\nnonsense\n```\n"
+        "```python\nassert x == 1\n```\n"
+    )
+    session = Session(tmp_path)
+    found = snippets(write(tmp_path, text))
+    assert [snippet.skip for snippet in found] == ["", "", "shown only", ""]
+    for snippet in found:
+        if not snippet.skip:
+            session.run(snippet)
+
+
+def test_a_wrong_output_fails(tmp_path: Path) -> None:
+    snippet = Snippet(tmp_path / "page.md", "console", 1, "$ echo one\ntwo\n")
+    with pytest.raises(AssertionError, match="but printed\none"):
+        Session(tmp_path).run(snippet)
+
+
+def test_a_failing_command_fails(tmp_path: Path) -> None:
+    snippet = Snippet(tmp_path / "page.md", "console", 1, "$ false | true\n")
+    with pytest.raises(AssertionError, match="returned 1"):
+        Session(tmp_path).run(snippet)
+
+
+def test_errors_point_into_the_page(tmp_path: Path) -> None:
+    (snippet,) = snippets(write(tmp_path, "text\n\n```python\nx = 1\n1 / 0\n```\n"))
+    with pytest.raises(ZeroDivisionError) as caught:
+        Session(tmp_path).run(snippet)
+    assert caught.traceback[-1].lineno == 5 - 1
+
+
+def test_a_block_without_language_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"page.md:1: a block must name its language"):
+        snippets(write(tmp_path, "```\nx\n```\n"))
+
+
+def test_output_before_a_command_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="starts with"):
+        list(commands(Snippet(tmp_path / "page.md", "console", 1, "output\n")))

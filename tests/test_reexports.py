@@ -1,0 +1,57 @@
+"""The folders at the root that users import from: complete, the same objects, and picklable."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+
+import pytest
+from tree import Module, imports, modules
+
+LAYERS = {"ir", "passes", "codegen", "runtime", "frontend"}
+TOOLS = {"", "__main__", "universe"}
+FACADES = [m for m in modules() if m.name.split(".")[0] not in LAYERS | TOOLS]
+
+
+def load(name: str):
+    """The module `calque.<name>`."""
+    return importlib.import_module(f"calque.{name}")
+
+
+def sources(facade: Module) -> set[str]:
+    """The frontend modules that a root module names."""
+    return {
+        found.target
+        for found in imports(facade)
+        if found.internal and found.target.startswith("frontend.")
+    }
+
+
+@pytest.mark.parametrize("facade", FACADES, ids=str)
+def test_declares_what_it_offers(facade: Module) -> None:
+    offered = load(facade.name)
+    assert offered.__all__, "a root module is a table of contents"
+    missing = [name for name in offered.__all__ if not hasattr(offered, name)]
+    assert not missing
+    assert len(set(offered.__all__)) == len(offered.__all__)
+
+
+@pytest.mark.parametrize("facade", FACADES, ids=str)
+def test_offers_the_frontends_objects(facade: Module) -> None:
+    """Each source's public names are here or in a sibling, and are the source's own objects."""
+    for source in sorted(sources(facade)):
+        original = load(source)
+        for name in original.__all__:
+            homes = [load(m.name) for m in FACADES if source in sources(m)]
+            found = [home for home in homes if name in home.__all__]
+            assert found, f"calque.{source}.{name} is not re-exported"
+            assert all(getattr(home, name) is getattr(original, name) for home in found)
+
+
+@pytest.mark.parametrize("facade", FACADES, ids=str)
+def test_what_it_offers_pickles(facade: Module) -> None:
+    offered = load(facade.name)
+    for name in offered.__all__:
+        value = getattr(offered, name)
+        if isinstance(value, type) or callable(value):
+            assert pickle.loads(pickle.dumps(value)) is value, name
