@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from xdsl.ir import Dialect
 from xdsl.universe import Universe
 
-CALQUE = Universe()
+
+def _tile() -> Dialect:
+    from .ir.tile import Tile
+
+    return Tile
+
+
+CALQUE = Universe(all_dialects={"tile": _tile})

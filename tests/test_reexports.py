@@ -6,6 +6,7 @@ import importlib
 import pickle
 
 import pytest
+
 from tree import Module, imports, modules
 
 LAYERS = {"ir", "passes", "codegen", "runtime", "frontend"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import llvmlite.binding as binding
 import pytest
+
 from calque.codegen.llvm import Fn, Module, const, const_bits, const_vector, suffix, zero
 
 VECTOR = "<8 x float>"
