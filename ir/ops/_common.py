@@ -1,0 +1,155 @@
+"""What the op families share: promotion, broadcasting, dimension arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import dtype as dt
+from ..dtype import DType
+from ..op import Op, Value, bind, meta
+from ..sym import Dim, Expr, same
+from ..types import Shape, TensorMeta
+
+Number: TypeAlias = bool | int | float
+_NUMBERS = (bool, int, float)
+
+
+def is_number(x: Any) -> bool:
+    """Whether x is a plain Python number, which promotes weakly."""
+    return isinstance(x, _NUMBERS) and not isinstance(x, np.generic)
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The common shape. Raises RuntimeError in PyTorch's words where there is none."""
+    rank = max((len(s) for s in shapes), default=0)
+    out: list[Dim] = [1] * rank
+    for shape in shapes:
+        for i, d in enumerate(shape, rank - len(shape)):
+            if isinstance(d, int) and d == 1:
+                continue
+            if isinstance(out[i], int) and out[i] == 1:
+                out[i] = d
+            elif not same(out[i], d):
+                raise RuntimeError(
+                    f"The size of tensor a ({out[i]}) must match the size of tensor b ({d}) "
+                    f"at non-singleton dimension {i}"
+                )
+            elif isinstance(d, int):
+                out[i] = d  # a known size says more than a symbol that is guarded equal
+    return tuple(out)
+
+
+def check_devices(metas: Iterable[TensorMeta]) -> str:
+    """The one device of all operands. Raises RuntimeError in PyTorch's words."""
+    found: list[str] = []
+    for m in metas:
+        if m.device not in found:
+            found.append(m.device)
+    if len(found) > 1:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{found[0]} and {found[1]}!"
+        )
+    return found[0] if found else "cpu"
+
+
+def same_metas(*metas: TensorMeta) -> TensorMeta:
+    """The meta that operands of a strict elementwise operator share; raises where they differ."""
+    device = check_devices(metas)
+    first = metas[0]
+    for m in metas[1:]:
+        if m.dtype is not first.dtype:
+            raise RuntimeError(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
+        if m.rank != first.rank:
+            raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+    shape = broadcast_shapes(*(m.shape for m in metas))
+    for m in metas:
+        for a, b in zip(m.shape, shape, strict=True):
+            if isinstance(a, int) and isinstance(b, int) and a != b:
+                raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+    return TensorMeta(shape, first.dtype, device)
+
+
+def result_type(*operands: Value | Number) -> DType:
+    """The promoted dtype of tensors and Python numbers (`torch.result_type`).
+
+    Dimensioned tensors outrank 0-d tensors, and those outrank numbers, within a category.
+    """
+    dims: DType | None = None
+    zeros: DType | None = None
+    numbers: list[Number] = []
+    for x in operands:
+        if is_number(x):
+            numbers.append(x)
+            continue
+        m = meta(x)
+        if m.rank:
+            dims = m.dtype if dims is None else dt.promote(dims, m.dtype)
+        else:
+            zeros = m.dtype if zeros is None else dt.promote(zeros, m.dtype)
+    if dims is not None and zeros is not None:
+        result = dims if dt.category(dims) >= dt.category(zeros) else dt.promote(dims, zeros)
+    else:
+        result = dims if dims is not None else zeros
+    for n in numbers:
+        result = dt.weak(n) if result is None else dt.promote_weak(result, n)
+    assert result is not None
+    return result
+
+
+def promoted(operands: Sequence[Value | Number], dtype: DType | None = None) -> list[Value]:
+    """Operands brought to one dtype and one shape, Python numbers made constants."""
+    from .creation import constant
+    from .elementwise import cast
+    from .view import broadcast_to
+
+    tensors = [x for x in operands if not is_number(x)]
+    dtype = result_type(*operands) if dtype is None else dtype
+    metas = [meta(x) for x in tensors]
+    device = check_devices(m for m in metas if m.rank) or "cpu"
+    shape = broadcast_shapes(*(m.shape for m in metas))
+    out: list[Value] = []
+    for x in operands:
+        if is_number(x):
+            x = constant(np.asarray(x, dtype.numpy), like=tensors[0], device=device)
+        out.append(broadcast_to(cast(x, dtype), shape))
+    return out
+
+
+def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = None) -> Value:
+    """Apply a strict elementwise operator with promotion and broadcasting."""
+    return bind(op, promoted(operands, dtype))
+
+
+def normalize_dim(dim: int, rank: int) -> int:
+    """A dimension in 0..rank-1. Raises IndexError in PyTorch's words."""
+    span = max(rank, 1)
+    if not -span <= dim < span:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], "
+            f"but got {dim})"
+        )
+    return dim % span
+
+
+def normalize_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Sorted distinct dimensions; None means all. Raises on repetition."""
+    if dims is None:
+        return tuple(range(rank))
+    given = (dims,) if isinstance(dims, int) else tuple(dims)
+    out = [normalize_dim(d, rank) for d in given]
+    for d in out:
+        if out.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return tuple(sorted(out)) if rank else ()
+
+
+def static(shape: Shape) -> tuple[int, ...]:
+    """A shape known to be all ints. Raises TypeError for a symbolic size."""
+    for d in shape:
+        if isinstance(d, Expr):
+            raise TypeError(f"size {d} must be known here")
+    return shape  # type: ignore[return-value]

@@ -1,0 +1,89 @@
+"""Operators that make tensors from nothing: constants and iota."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtype as dt
+from ..attrs import DENSE, DIM, DTYPE, STR
+from ..dtype import DType
+from ..op import Op, Sample, Value, bind, meta
+from ..sym import Dim
+from ..types import TensorMeta
+
+
+class Constant(Op):
+    """A small tensor known when the program is built; large data are inputs."""
+
+    name = "calque.constant"
+    ATTRS = {"value": DENSE, "device": STR}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, value: np.ndarray, device: str) -> TensorMeta:
+        return TensorMeta(value.shape, dt.from_numpy(value.dtype), device)
+
+    @staticmethod
+    def REFERENCE(value: np.ndarray, device: str) -> np.ndarray:
+        return value
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for value in (2.5, np.float32("nan"), np.arange(6, dtype=np.int64).reshape(2, 3), True):
+            array = np.asarray(value)
+            if array.dtype == np.float64:
+                array = array.astype(np.float32)
+            yield Sample((), {"value": array, "device": "cpu"})
+
+
+class Iota(Op):
+    """0, 1, 2, … `size`-1 as a vector."""
+
+    name = "calque.iota"
+    ATTRS = {"size": DIM, "dtype": DTYPE, "device": STR}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, size: Dim, dtype: DType, device: str) -> TensorMeta:
+        return TensorMeta((size,), dtype, device)
+
+    @staticmethod
+    def REFERENCE(size: int, dtype: DType, device: str) -> np.ndarray:
+        return np.arange(size).astype(dtype.numpy)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for size in (0, 1, 7, 33):
+            for dtype in (dt.int64, dt.int32, dt.float32):
+                yield Sample((), {"size": size, "dtype": dtype, "device": "cpu"})
+
+
+def constant(value: Any, like: Value, device: str | None = None) -> Value:
+    """A constant of NumPy data, of the same kind of value (and device) as `like`."""
+    if device is None:
+        device = meta(like).device
+    return bind(Constant, (), {"value": np.asarray(value), "device": device}, like=(like,))
+
+
+def full(shape: Sequence[Dim], value: bool | int | float, dtype: DType, like: Value) -> Value:
+    """A tensor filled with one value: a broadcast constant, so it takes no memory."""
+    from .view import broadcast_to
+
+    return broadcast_to(constant(np.asarray(value, dtype.numpy), like), shape)
+
+
+def full_like(x: Value, value: bool | int | float, dtype: DType | None = None) -> Value:
+    """A tensor with x's shape, dtype and device filled with one value."""
+    m = meta(x)
+    return full(m.shape, value, dtype or m.dtype, x)
+
+
+def iota(size: Dim, dtype: DType, like: Value) -> Value:
+    """0, 1, … size-1, of the same kind of value and device as `like`."""
+    attrs = {"size": size, "dtype": dtype, "device": meta(like).device}
+    return bind(Iota, (), attrs, like=(like,))
+
+
+OPS: tuple[type[Op], ...] = (Constant, Iota)
+__all__ = ["Constant", "Iota", "constant", "full", "full_like", "iota"]
