@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -107,7 +107,8 @@ def _dense(array: Any) -> Attribute:
     bits = flat.view(np.uint8).reshape(flat.size, -1)
     if flat.size > 1 and (bits == bits[0]).all():
         values = values[:1]
-    return DenseIntOrFPElementsAttr.from_list(to_type(meta), values.tolist())  # type: ignore
+    elements: Any = values.tolist()
+    return DenseIntOrFPElementsAttr.from_list(cast(Any, to_type(meta)), elements)
 
 
 def _undense(attr: Any) -> np.ndarray:

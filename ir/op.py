@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from xdsl.dialects.builtin import FileLineColLoc, LocationAttr
-from xdsl.ir import Block, Operation, Region, SSAValue
-from xdsl.traits import OpTraits, Pure
+from xdsl.ir import Block, Operation, OpTraits, Region, SSAValue
+from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from . import dtype as dt
@@ -93,7 +93,7 @@ class Op(Operation):
     SAVED: ClassVar[tuple[tuple[int, ...], tuple[int, ...]]] = ((), ())
     REFERENCE: ClassVar[Callable[..., Any] | None] = None
     # Value-changing freedom taken by the operator (dropout's random bits, …): never merged by cse.
-    traits: ClassVar[OpTraits] = OpTraits({Pure()})
+    traits: ClassVar[OpTraits] = OpTraits(lambda: (Pure(),))
 
     @classmethod
     def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta | tuple[TensorMeta, ...]:
@@ -102,7 +102,7 @@ class Op(Operation):
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
-        """Cotangents of the operands, None where there is none. Missing means not differentiable."""
+        """Cotangents of the operands, None where there is none (the default: not differentiable)."""
         return (None,) * len(node.operand_metas)
 
     @classmethod
@@ -162,7 +162,9 @@ class Op(Operation):
         return parse_op(cls, parser)
 
 
-def infer(op: type[Op], metas: Sequence[TensorMeta], attrs: Mapping[str, Any]) -> tuple[TensorMeta, ...]:
+def infer(
+    op: type[Op], metas: Sequence[TensorMeta], attrs: Mapping[str, Any]
+) -> tuple[TensorMeta, ...]:
     """The result metas of an operator, always a tuple."""
     result = op.infer(*metas, **attrs)
     return result if isinstance(result, tuple) else (result,)

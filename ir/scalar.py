@@ -64,9 +64,7 @@ class ScalarBuilder:
         """A constant of x's type."""
         return self.constant(value, x.type)
 
-    def _binary(
-        self, f: type[Operation], i: type[Operation], x: SSAValue, y: SSAValue
-    ) -> SSAValue:
+    def _binary(self, f: type[Operation], i: type[Operation], x: SSAValue, y: SSAValue) -> SSAValue:
         if isinstance(x.type, IntegerType | IndexType):
             flags = _NO_OVERFLOW if i in _FLAGGED else {}
             return self.emit(i, (x, y), x.type, dict(flags))

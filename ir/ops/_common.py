@@ -100,28 +100,29 @@ def result_type(*operands: Value | Number) -> DType:
     return result
 
 
-def promoted(operands: Sequence[Value | Number], dtype: DType | None = None) -> list[Value]:
-    """Operands brought to one dtype and one shape, Python numbers made constants."""
+def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[Value]:
+    """Operands brought to the given dtypes and one shape, Python numbers made constants."""
     from .creation import constant
     from .elementwise import cast
     from .view import broadcast_to
 
     tensors = [x for x in operands if not is_number(x)]
-    dtype = result_type(*operands) if dtype is None else dtype
     metas = [meta(x) for x in tensors]
-    device = check_devices(m for m in metas if m.rank) or "cpu"
+    # A 0-d CPU tensor goes with tensors of any device, as a number would.
+    check_devices([m for m in metas if m.rank or m.device != "cpu"])
     shape = broadcast_shapes(*(m.shape for m in metas))
+    like = max(tensors, key=lambda x: meta(x).rank)
     out: list[Value] = []
-    for x in operands:
-        if is_number(x):
-            x = constant(np.asarray(x, dtype.numpy), like=tensors[0], device=device)
-        out.append(broadcast_to(cast(x, dtype), shape))
+    for x, dtype in zip(operands, dtypes, strict=True):
+        made = constant(np.asarray(x, dtype.numpy), like) if is_number(x) else cast(x, dtype)
+        out.append(broadcast_to(made, shape))
     return out
 
 
 def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = None) -> Value:
     """Apply a strict elementwise operator with promotion and broadcasting."""
-    return bind(op, promoted(operands, dtype))
+    dtype = result_type(*operands) if dtype is None else dtype
+    return bind(op, spread(operands, [dtype] * len(operands)))
 
 
 def normalize_dim(dim: int, rank: int) -> int:

@@ -17,7 +17,7 @@ from ..dtype import DType
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
-from ._common import Number, elementwise, is_number, result_type, same_metas
+from ._common import Number, elementwise, result_type, same_metas, spread
 
 
 class Elementwise(Op):
@@ -35,7 +35,7 @@ class Elementwise(Op):
         return result
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         """The scalar computation."""
         raise NotImplementedError(cls.name)
 
@@ -45,6 +45,8 @@ class Elementwise(Op):
 
 
 class Binary(Elementwise):
+    """Base of the operators of two operands."""
+
     ARITY = 2
 
 
@@ -59,7 +61,7 @@ class Comparison(Binary):
         return super().infer(*metas).with_dtype(dt.bool_)
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.compare(cls.PREDICATE, args[0], args[1])
 
 
@@ -102,7 +104,7 @@ class Add(Binary):
     REFERENCE = np.add
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         if args[0].type == dt.bool_.element:
             return s.or_(*args)
         return s.add(*args)
@@ -120,7 +122,7 @@ class Sub(Binary):
     REFERENCE = np.subtract
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.sub(*args)
 
     @classmethod
@@ -138,7 +140,7 @@ class Mul(Binary):
     REFERENCE = np.multiply
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         if args[0].type == dt.bool_.element:
             return s.and_(*args)
         return s.mul(*args)
@@ -158,7 +160,7 @@ class Div(Binary):
     REFERENCE = np.divide
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.div(*args)
 
     @classmethod
@@ -177,7 +179,7 @@ class Exp(Elementwise):
     REFERENCE = np.exp
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.math("exp", args[0])
 
     @classmethod
@@ -192,7 +194,7 @@ class Neg(Elementwise):
     REFERENCE = np.negative
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.neg(args[0])
 
     @classmethod
@@ -228,7 +230,7 @@ class Select(Elementwise):
         return same_metas(x, y)
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue) -> SSAValue:
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         return s.select(*args)
 
     @classmethod
@@ -263,7 +265,8 @@ class Cast(Elementwise):
         return x.astype(dtype.numpy)
 
     @classmethod
-    def body(cls, s: ScalarBuilder, *args: SSAValue, dtype: DType) -> SSAValue:  # type: ignore
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
+        dtype: DType = attrs["dtype"]
         return s.cast(args[0], dtype.element, unsigned_to=dtype.kind == "u")
 
     @classmethod
@@ -319,14 +322,7 @@ def exp(x: Value) -> Value:
 
 def where(condition: Value, x: Value | Number, y: Value | Number) -> Value:
     """x where condition is true, else y, promoted and broadcast together."""
-    from ._common import broadcast_shapes, promoted
-    from .view import broadcast_to
-
-    dtype = result_type(x, y)
-    shape = broadcast_shapes(*(meta(v).shape for v in (condition, x, y) if not is_number(v)))
-    condition = broadcast_to(condition, shape)
-    (_, x), (_, y) = (promoted((cast(condition, dtype), v), dtype) for v in (x, y))
-    return bind(Select, (condition, x, y))
+    return bind(Select, spread((condition, x, y), (dt.bool_, *[result_type(x, y)] * 2)))
 
 
 def cast(x: Value, dtype: DType) -> Value:

@@ -55,11 +55,7 @@ def sum_to(x: Value, shape: Sequence[Dim]) -> Value:
     """The adjoint of `broadcast_to`: sum over the dimensions that a broadcast repeated."""
     m = meta(x)
     lead = m.rank - len(shape)
-    dims = [
-        i
-        for i, d in enumerate(m.shape)
-        if i < lead or (shape[i - lead] == 1 and d != 1)
-    ]
+    dims = [i for i, d in enumerate(m.shape) if i < lead or (shape[i - lead] == 1 and d != 1)]
     if not dims:
         return x
     kept = bind(Sum, (x,), {"dims": tuple(dims), "keepdim": True})
