@@ -115,7 +115,7 @@ class Module:
 
     def text(self) -> str:
         """The whole module."""
-        defined = {f.name for f in self.functions}
+        defined = {f.symbol for f in self.functions}
         parts = [*self._globals.values()]
         parts += [line for name, line in self.declares.items() if name not in defined]
         parts += [f.text() for f in self.functions]
@@ -201,7 +201,7 @@ class Fn(Instructions):
     ) -> None:
         super().__init__(module.declares)
         self.module = module
-        self.name = name
+        self.symbol = name
         self.block = "entry"
         linkage = "internal " if internal else ""
         args = ", ".join(f"{ty} %{arg}" for ty, arg in params)
@@ -270,7 +270,7 @@ class Fn(Instructions):
             self.branch(body)
         self.place(body)
         at = len(self.lines)
-        index, *args = [self._name() for _ in range(1 + len(carried))]
+        index, *args = [self.name() for _ in range(1 + len(carried))]
         loop = Loop(index, args)
         yield loop
         if len(loop.next) != len(carried):

@@ -50,7 +50,8 @@ class Instructions:
     def comment(self, text: str) -> None:
         self.lines.append(f"  ; {text}")
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """A fresh name, for a value that the caller defines."""
         n = self._count
         self._count = n + 1
         return f"%v{n}"
@@ -63,14 +64,14 @@ class Instructions:
 
     def alloca(self, ty: str, count: int = 1, align: int = 64) -> str:
         """Stack memory for the whole function, allocated at its entry."""
-        name = self._name()
+        name = self.name()
         amount = f", i64 {count}" if count != 1 else ""
         self._entry.append(f"  {name} = alloca {ty}{amount}, align {align}")
         return name
 
     def var(self, ty: str) -> str:
         """A local variable, which LLVM turns into registers; see `get` and `set`."""
-        name = self._name()
+        name = self.name()
         self._entry.append(f"  {name} = alloca {ty}")
         return name
 

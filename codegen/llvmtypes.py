@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 _FLOAT_SUFFIX = {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64", "ptr": "p0"}
 _BITS = {"half": 16, "bfloat": 16, "float": 32, "double": 64, "ptr": 64}
@@ -64,7 +64,7 @@ def integer_like(ty: str) -> str:
 def const(ty: str, number: int | float) -> str:
     """The literal of a number, rounded to nearest, splatted over the lanes of a vector type."""
     scalar = element(ty)
-    literal = _FLOAT_LITERALS[scalar](number) if scalar in _FLOAT_LITERALS else str(int(number))
+    literal = _LITERALS[scalar](number) if scalar in _LITERALS else str(int(number))
     return f"splat ({scalar} {literal})" if ty[0] == "<" else literal
 
 
@@ -94,7 +94,6 @@ def zero(ty: str) -> str:
     return {"ptr": "null", "float": "0.0", "double": "0.0"}.get(ty) or const(ty, 0)
 
 
-@lru_cache(maxsize=4096)
 def _double_literal(number: float) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
 
@@ -123,11 +122,12 @@ def _bfloat_literal(number: float) -> str:
     return f"0xR{(pattern >> 16) & 0xFFFF:04X}"
 
 
-_FLOAT_LITERALS = {
+_LITERALS = {
     "float": _float_literal,
     "double": _double_literal,
     "half": _half_literal,
     "bfloat": _bfloat_literal,
+    "i1": lambda number: "true" if number else "false",
 }
 
 
