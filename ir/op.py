@@ -57,7 +57,8 @@ class Node:
     """One application of an operator, as a `vjp` sees it.
 
     `operands` and `results` hold None where `SAVED` does not declare them; shapes and dtypes are
-    always there. `needs` says which operands want a gradient.
+    always there. `needs` says which operands want a gradient. `regions` are those of the operation,
+    for rules of operators that have some; a rule clones what it uses of them.
     """
 
     op: type[Op]
@@ -67,6 +68,7 @@ class Node:
     operand_metas: Sequence[TensorMeta]
     result_metas: Sequence[TensorMeta]
     needs: Sequence[bool]
+    regions: Sequence[Region] = ()
 
 
 @dataclass(slots=True)
@@ -102,7 +104,10 @@ class Op(Operation):
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
-        """Cotangents of the operands, None where there is none (the default: not differentiable)."""
+        """Cotangents of the operands, None where there is none (the default).
+
+        Raises NotImplementedError where a gradient exists and there is no rule for it.
+        """
         return (None,) * len(node.operand_metas)
 
     @classmethod
@@ -134,6 +139,7 @@ class Op(Operation):
             [meta_of(v) for v in operands],
             [meta_of(v) for v in results],
             (True,) * len(operands) if needs is None else needs,
+            self.regions,
         )
 
     def verify_(self) -> None:
