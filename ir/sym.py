@@ -293,7 +293,8 @@ def bounds(x: Dim) -> tuple[int | None, int | None]:
     low: int | None = 0
     high: int | None = 0
     for monomial, coeff in x.terms:
-        lo, hi = 1, 1  # type: int, int | None
+        lo = 1
+        hi: int | None = 1
         for atom, power in monomial:
             a_lo, a_hi = _atom_bounds(atom)
             lo *= a_lo**power
