@@ -5,6 +5,8 @@
   `python` at hand; a line that ends in `\\` continues. Where lines follow a command, they are what
   it must print, spaces aside; `...` stands for anything.
 - `<!-- skip: reason -->` just above a block skips it.
+- `<!-- prints -->` just above a block of another language says that the Python block before it
+  printed that, compared likewise.
 - All other blocks name a language too (`mlir`, `text`, ...), and are not run.
 """
 
@@ -27,6 +29,7 @@ from tree import ROOT
 
 SHOWN = frozenset({"asm", "c", "json", "llvm", "mlir", "text", "toml"})
 SKIP = re.compile(r"<!--\s*skip:\s*(.*?)\s*-->")
+PRINTS = re.compile(r"<!--\s*prints\s*-->")
 COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -39,6 +42,7 @@ class Snippet:
     line: int
     text: str
     skip: str = ""
+    prints: bool = False
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Session:
 
     folder: Path
     module: types.ModuleType = field(default_factory=lambda: types.ModuleType("__main__"))
+    printed: str = ""
 
     def run(self, snippet: Snippet) -> None:
         """Run a snippet; raises what a Python block raises, AssertionError for a console block."""
@@ -54,13 +59,18 @@ class Session:
             self._python(snippet)
         elif snippet.language == "console":
             self._console(snippet)
+        elif snippet.prints:
+            place = f"{snippet.path.name}:{snippet.line}"
+            shown = f"{place}\nshould be\n{snippet.text}\nbut is\n{self.printed}"
+            assert agree(snippet.text, self.printed), shown
 
     def _python(self, snippet: Snippet) -> None:
         # Blank lines in front make tracebacks, and errors that cite lines, point into the file.
         source = "\n" * (snippet.line - 1) + snippet.text
         code = compile(source, str(snippet.path), "exec", dont_inherit=True)
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, self.module.__dict__)
+        self.printed = out.getvalue()
 
     def _console(self, snippet: Snippet) -> None:
         for line, command, expected in commands(snippet):
@@ -74,9 +84,13 @@ class Session:
             )
             place = f"{snippet.path.name}:{line}: $ {command}"
             assert run.returncode == 0, f"{place}\nreturned {run.returncode}:\n{run.stdout}"
-            agrees = doctest.OutputChecker().check_output(expected, run.stdout, COMPARE)
             shown = f"{place}\nshould print\n{expected}\nbut printed\n{run.stdout}"
-            assert not expected or agrees, shown
+            assert not expected or agree(expected, run.stdout), shown
+
+
+def agree(expected: str, printed: str) -> bool:
+    """Whether a text is what the documentation shows, spaces and `...` aside."""
+    return doctest.OutputChecker().check_output(expected, printed, COMPARE)
 
 
 def snippets(path: Path) -> list[Snippet]:
@@ -100,7 +114,8 @@ def _blocks(path: Path, lines: list[str]) -> Iterator[Snippet]:
             raise ValueError(f"{path}:{start}: a block must name its language, not '{language}'")
         text = textwrap.dedent("\n".join(lines[start : number - 1])) + "\n"
         skip = SKIP.fullmatch(above.strip())
-        yield Snippet(path, language, start + 1, text, skip[1] if skip else "")
+        prints = PRINTS.fullmatch(above.strip()) is not None
+        yield Snippet(path, language, start + 1, text, skip[1] if skip else "", prints)
         start, above = 0, ""
 
 

@@ -56,6 +56,15 @@ def test_a_wrong_output_fails(tmp_path: Path) -> None:
         Session(tmp_path).run(snippet)
 
 
+def test_a_wrong_print_fails(tmp_path: Path) -> None:
+    text = "```python\nprint('one')\n```\n<!-- prints -->\n```text\ntwo\n```\n"
+    python, output = snippets(write(tmp_path, text))
+    session = Session(tmp_path)
+    session.run(python)
+    with pytest.raises(AssertionError, match="but is\none"):
+        session.run(output)
+
+
 def test_a_failing_command_fails(tmp_path: Path) -> None:
     snippet = Snippet(tmp_path / "page.md", "console", 1, "$ false | true\n")
     with pytest.raises(AssertionError, match="returned 1"):
