@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from calque.runtime import memory
+from calque.runtime.memory import Buffer, lease, size_class, stats
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 64, 65, 1000, 4096, 1 << 20, (1 << 20) + 1, 70 << 20])
+def test_size_class_holds_the_request_without_much_waste(nbytes: int) -> None:
+    size = size_class(nbytes)
+    assert size >= max(nbytes, 1)
+    assert size % memory.ALIGNMENT == 0
+    assert size <= max(nbytes * 1.125, nbytes + memory.ALIGNMENT)
+    assert size_class(size) == size
+
+
+def test_size_classes_are_few() -> None:
+    assert len({size_class(n) for n in range(1 << 20, 2 << 20, 1000)}) <= 9
+
+
+@pytest.mark.parametrize("nbytes", [0, 8, 3 << 20, 20 << 20])
+def test_buffers_are_aligned_and_writable(nbytes: int) -> None:
+    buffer = Buffer.empty(nbytes)
+    assert buffer.ptr % memory.ALIGNMENT == 0
+    view = buffer.view_numpy(np.uint8, [nbytes])
+    view[...] = 7
+    assert (view == 7).all()
+
+
+def test_large_blocks_start_at_a_huge_page() -> None:
+    assert Buffer.empty(20 << 20).ptr % memory.HUGE_PAGE == 0
+
+
+def test_live_buffers_do_not_overlap() -> None:
+    sizes = [1, 64, 100, 5000, 1 << 20, 3 << 20, 17 << 20] * 3
+    buffers = sorted((Buffer.empty(n) for n in sizes), key=lambda b: b.ptr)
+    for a, b in pairwise(buffers):
+        assert a.ptr + a.nbytes <= b.ptr
+
+
+@pytest.mark.parametrize("nbytes", [100, 3 << 20, 40 << 20])
+def test_a_freed_block_is_recycled(nbytes: int) -> None:
+    buffer = Buffer.empty(nbytes)
+    before = stats()
+    ptr = buffer.ptr
+    del buffer
+    assert stats().live_bytes < before.live_bytes
+    again = Buffer.empty(nbytes - 1)
+    assert again.ptr == ptr
+    assert stats().system_allocations == before.system_allocations
+
+
+def test_a_large_block_serves_a_slightly_smaller_request() -> None:
+    memory.trim()
+    buffer = Buffer.empty(96 << 20)
+    ptr = buffer.ptr
+    del buffer
+    assert Buffer.empty(80 << 20).ptr == ptr
+
+
+def test_trim_gives_large_blocks_back() -> None:
+    Buffer.empty(33 << 20)
+    reserved = stats().reserved_bytes
+    memory.trim()
+    assert stats().reserved_bytes <= reserved - (33 << 20)
+
+
+def test_peak() -> None:
+    memory.reset_peak()
+    start = stats().peak_bytes
+    buffers = [Buffer.empty(1 << 20) for _ in range(3)]
+    del buffers
+    assert stats().peak_bytes == start + (3 << 20)
+
+
+def test_negative_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="-1 bytes"):
+        Buffer.empty(-1)
+
+
+def test_out_of_memory_is_an_error_not_a_crash() -> None:
+    with pytest.raises(memory.OutOfMemory, match="bytes are in use"):
+        Buffer.empty(1 << 62)
+    assert Buffer.empty(8).nbytes == 8
+
+
+def test_views_have_strides_and_offsets_in_elements() -> None:
+    buffer = Buffer.empty(12 * 4)
+    base = buffer.view_numpy(np.float32, (3, 4))
+    base[...] = np.arange(12).reshape(3, 4)
+    column = buffer.view_numpy(np.float32, (3,), (4,), 1)
+    assert column.tolist() == [1, 5, 9]
+    assert buffer.view_numpy(np.float32, (2, 2), (0, 1), 10).tolist() == [[10, 11], [10, 11]]
+    assert buffer.view_numpy(np.float32, (), (), 5) == 5
+    column[0] = -1
+    assert base[0, 1] == -1
+
+
+def test_views_cannot_leave_the_buffer() -> None:
+    buffer = Buffer.empty(16)
+    for shape, strides, offset in [((5,), None, 0), ((2,), (4,), 0), ((1,), None, 4)]:
+        with pytest.raises(ValueError):
+            buffer.view_numpy(np.float32, shape, strides, offset)
+    assert buffer.view_numpy(np.float32, (0, 5)).shape == (0, 5)
+
+
+def test_a_view_keeps_the_buffer_alive() -> None:
+    buffer = Buffer.empty(1000)
+    view = buffer.view_numpy(np.uint8, (1000,))
+    live = stats().live_bytes
+    del buffer
+    assert stats().live_bytes == live
+    del view
+    assert stats().live_bytes < live
+
+
+def test_wrapping_shares_and_keeps_the_array() -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    buffer = Buffer.wrap(array)
+    assert (buffer.ptr, buffer.nbytes) == (array.ctypes.data, array.nbytes)
+    buffer.view_numpy(np.float64, (2, 3))[1, 2] = -1
+    assert array[1, 2] == -1
+    columns = Buffer.wrap(array[:, :2])
+    assert columns.nbytes == 5 * 8
+    with pytest.raises(ValueError, match="negative strides"):
+        Buffer.wrap(array[::-1])
+    array.flags.writeable = False
+    frozen = Buffer.wrap(array).view_numpy(np.float64, (6,))
+    assert not frozen.flags.writeable
+    del buffer, columns, array
+    gc.collect()
+    assert frozen[5] == -1
+
+
+def test_buffers_are_made_by_their_factories() -> None:
+    with pytest.raises(TypeError, match=r"Buffer\.empty"):
+        Buffer()
+
+
+def test_leases_are_reused_and_reentrant() -> None:
+    with lease(1 << 20) as first:
+        pass
+    allocations = stats().system_allocations
+    with lease(1 << 20) as outer:
+        assert outer == first
+        with lease(100) as inner:
+            assert inner != outer
+    with lease(1000) as again:
+        assert again == first
+    with lease(1 << 20), lease(100):
+        pass
+    assert stats().system_allocations <= allocations + 1  # the inner one, the first time
+
+
+def test_a_lease_ends_with_an_exception() -> None:
+    live = stats().live_bytes
+    with pytest.raises(RuntimeError), lease(100):
+        raise RuntimeError
+    with lease(100):
+        pass
+    assert stats().live_bytes <= live + (1 << 20)
+
+
+def test_threads_share_the_pool() -> None:
+    failures: list[str] = []
+
+    def work(seed: int) -> None:
+        held: list[np.ndarray] = []
+        for i in range(300):
+            array = Buffer.empty(100 + i % 7 * 1000).view_numpy(np.uint8, (100,))
+            array[...] = seed
+            held.append(array)
+            if i % 3 == 0:
+                old = held.pop(0)
+                if not (old == seed).all():
+                    failures.append(f"a block of thread {seed} was given to another")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_a_buffer_in_a_cycle_is_freed_by_the_collector() -> None:
+    gc.collect()
+    live = stats().live_bytes
+    cycle: list[object] = [Buffer.empty(1 << 20)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert stats().live_bytes == live
+
+
+def test_fork_while_the_lock_is_held() -> None:
+    """The child must not wait for a lock whose holder does not exist in it."""
+    pool = memory._pool
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pool.lock:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if Buffer.empty(100).nbytes == 100 else 1)
+    release.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
