@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from xdsl.dialects import cf, func
@@ -35,16 +35,16 @@ class HostText:
 
 
 def host_text(
-    main: func.FuncOp, plan: func.FuncOp | None, symbols: Mapping[str, str], target: Target
+    main: func.FuncOp, plan: func.FuncOp | None, kernels: Collection[str], target: Target
 ) -> HostText:
-    """Write the host module; `symbols` maps the kernels' names in the IR to object symbols.
+    """Write the host module, which refers to the kernels by their names in the IR.
 
     Raises CodegenError for ops that a host function cannot contain.
     """
     module = Module(target)
     calls = [op for op in main.walk() if isinstance(op, func.CallOp)]
     asserts = asserts_of(main)
-    _host(module, main, calls, asserts, symbols)
+    _host(module, main, calls, asserts, kernels)
     if plan is not None:
         _plan(module, plan)
     names = tuple(op.callee.string_value() for op in calls)
@@ -56,7 +56,7 @@ def _host(
     main: func.FuncOp,
     calls: list[func.CallOp],
     asserts: Asserts,
-    symbols: Mapping[str, str],
+    kernels: Collection[str],
 ) -> None:
     if main.function_type.outputs.data:
         raise CodegenError.at(main, "the host function writes its results to memrefs")
@@ -66,11 +66,11 @@ def _host(
 
     def call(e: Emitter, op: func.CallOp) -> None:
         name = op.callee.string_value()
-        if name not in symbols:
+        if name not in kernels:
             raise CodegenError.at(op, f"there is no kernel named @{name}")
         arguments.send(e, list(op.operands))
         passed = zip(("ptr",) * 4, ("%context", *arguments.arrays), strict=True)
-        code = f.call("i32", symbols[name], list(passed))
+        code = f.call("i32", name, list(passed))
         failed = f.icmp("ne", "i32", code, "0")
         _return_if(f, failed, f"or i32 {code}, {numbers[op] << 8}")
 

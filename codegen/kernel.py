@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from xdsl.dialects import cf, func
-from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from xdsl.ir import Operation
 
 from ..ir.target import Target
@@ -15,7 +14,10 @@ from .emit import HANDLERS, Asserts, Emitter
 from .errors import CodegenError
 from .llvm import Module
 
-HERO = "calque.hero"
+SOURCE = "calque.source"
+
+SYMBOL = "kernel"
+"""What every kernel is called in its module, so that equal kernels have equal texts."""
 
 MAX_MESSAGES = 255
 """Failure codes of one kernel fill the low byte of the host's result."""
@@ -23,15 +25,12 @@ MAX_MESSAGES = 255
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """LLVM text of a kernel, whose function is called `symbol`, and what its failure codes mean.
+    """A kernel in LLVM IR, where its function is called `SYMBOL`; what its failure codes mean
+    (1 + an index into `messages`); and where it comes from."""
 
-    The symbol contains a hash of the text, so equal kernels have equal symbols, in one program
-    and across programs.
-    """
-
-    symbol: str
     text: str
     messages: tuple[str, ...]
+    source: tuple[str, ...]
 
 
 def asserts_of(op: Operation) -> Asserts:
@@ -46,26 +45,25 @@ def kernel_text(op: func.FuncOp, target: Target) -> KernelText:
     Raises CodegenError for what the kernel stage does not support.
     """
     module = Module(target)
-    f = module.function(_PLACEHOLDER, "i32", abi.PARAMS)
+    f = module.function(SYMBOL, "i32", abi.PARAMS)
     asserts = asserts_of(op)
-    e = Emitter(f, asserts, HANDLERS)
+    if len(asserts.numbers) > MAX_MESSAGES:
+        raise CodegenError.at(op, f"a kernel can have {MAX_MESSAGES} assertions, not more")
     if op.function_type.outputs.data:
         raise CodegenError.at(op, "a kernel writes its results to memrefs, it returns nothing")
+    e = Emitter(f, asserts, HANDLERS)
     if asserts.numbers:
         asserts.slot = f.var("i32")
         f.store("i32", "-1", asserts.slot)
     abi.receive(e, op.body.block.args)
     e.block(op.body.block)
+    # No failure leaves -1 in the slot, which becomes 0.
     f.ret("i32", f.add("i32", f.get("i32", asserts.slot), "1") if asserts.numbers else "0")
-    messages = asserts.messages()
-    if len(messages) > MAX_MESSAGES:
-        raise CodegenError.at(op, f"a kernel can have {MAX_MESSAGES} assertions, not more")
-    text = "".join(f"; failure {n}: {m!r}\n" for n, m in enumerate(messages, 1)) + module.text()
-    hero = op.attributes.get(HERO)
-    kind = hero.data if isinstance(hero, StringAttr) else "kernel"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    symbol = f"{kind}_{digest}"
-    return KernelText(symbol, text.replace(f"@{_PLACEHOLDER}", f"@{symbol}"), messages)
+    return KernelText(module.text(), asserts.messages(), _source(op))
 
 
-_PLACEHOLDER = "kernel"
+def _source(op: func.FuncOp) -> tuple[str, ...]:
+    attribute = op.attributes.get(SOURCE)
+    if not isinstance(attribute, ArrayAttr):
+        return ()
+    return tuple(entry.data for entry in attribute if isinstance(entry, StringAttr))

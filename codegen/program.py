@@ -1,4 +1,4 @@
-"""A kernel-stage module as LLVM text: its kernels, each once, and its host function."""
+"""A kernel-stage module as LLVM text: its kernels and its host function."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ from xdsl.dialects.builtin import ModuleOp
 from ..ir.target import Target
 from .errors import CodegenError
 from .host import HOST, PLAN, HostText, host_text
-from .kernel import KernelText, kernel_text
+from .kernel import SYMBOL, KernelText, kernel_text
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The texts of a module: `kernels` by their names in the IR (equal kernels have equal
-    symbols and texts) and `host`, None in a module without host function."""
+    """The texts of a module: `kernels` by name, and `host`, which defines `main`; None in a
+    module without it. Kernels of equal structure have equal texts."""
 
     kernels: dict[str, KernelText]
     host: HostText | None
-
-    def distinct(self) -> list[KernelText]:
-        """The kernels that differ, in the order of their first appearance."""
-        return list({kernel.symbol: kernel for kernel in self.kernels.values()}.values())
 
 
 def program(module: ModuleOp, target: Target) -> Program:
@@ -36,8 +32,7 @@ def program(module: ModuleOp, target: Target) -> Program:
     functions = {op.sym_name.data: op for op in _functions(module)}
     main, plan = functions.pop(HOST, None), functions.pop(PLAN, None)
     kernels = {name: kernel_text(op, target) for name, op in functions.items()}
-    symbols = {name: kernel.symbol for name, kernel in kernels.items()}
-    host = None if main is None else host_text(main, plan, symbols, target)
+    host = None if main is None else host_text(main, plan, functions, target)
     return Program(kernels, host)
 
 
@@ -51,9 +46,12 @@ def _functions(module: ModuleOp) -> Iterable[func.FuncOp]:
 
 
 def llvm_text(module: ModuleOp, target: Target) -> dict[str, str]:
-    """LLVM text by name: each kernel under its name in the IR, the host under "main"."""
+    """LLVM text by name, for reading: each kernel, called as in the IR, and "main"."""
     texts = program(module, target)
-    result = {name: kernel.text for name, kernel in texts.kernels.items()}
+    result = {
+        name: kernel.text.replace(f"@{SYMBOL}", f"@{name}")
+        for name, kernel in texts.kernels.items()
+    }
     if texts.host is not None:
         result[HOST] = texts.host.text
     return result

@@ -13,7 +13,7 @@ from xdsl.dialects import arith, builtin, cf, func, math, memref, scf, vector
 from xdsl.parser import Parser
 
 from calque.codegen.cpu import compile_text
-from calque.codegen.kernel import KernelText, kernel_text
+from calque.codegen.kernel import SYMBOL, KernelText, kernel_text
 from calque.ir.target import Target
 from calque.ir.tile import Tile
 
@@ -106,7 +106,7 @@ class Kernel:
         self.target = Target.host()
         self.source: KernelText = kernel_text(op, self.target)
         code = compile_text(self.source.text, self.target)
-        self._linked = Linked([code], [self.source.symbol])
+        self._linked = Linked([code], [SYMBOL])
 
     def __call__(
         self,
@@ -114,7 +114,7 @@ class Kernel:
         sizes: Sequence[int] = (),
         scalars: Sequence[np.generic] = (),
     ) -> int:
-        return call(self._linked.address(self.source.symbol), pointers, sizes, scalars)
+        return call(self._linked.address(SYMBOL), pointers, sizes, scalars)
 
 
 def numpy_dtypes() -> Mapping[str, str]:
