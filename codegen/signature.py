@@ -12,6 +12,7 @@ Argument attributes of `@main` carry what types cannot say:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, cast
 
 from xdsl.dialects import func
@@ -50,7 +51,7 @@ def signature(main: func.FuncOp) -> Signature:
     return tuple(params[:-1]), tuple(symbols), tuple(scalars)
 
 
-def _param(ty: MemRefType, attrs: dict[str, Attribute], number: int) -> ParamSpec:
+def _param(ty: MemRefType, attrs: Mapping[str, Attribute], number: int) -> ParamSpec:
     name = _string(attrs, "name") or f"arg{number}"
     alias = attrs.get("calque.alias")
     return ParamSpec(
@@ -76,6 +77,6 @@ def _dims(ty: MemRefType, given: Attribute | None, name: str) -> tuple[int | str
     return tuple(dims)
 
 
-def _string(attrs: dict[str, Attribute], key: str) -> str | None:
+def _string(attrs: Mapping[str, Attribute], key: str) -> str | None:
     value = attrs.get(f"calque.{key}")
     return value.data if isinstance(value, StringAttr) else None
