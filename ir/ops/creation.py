@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import DENSE, DIM, DTYPE, STR
 from ..dtype import DType
-from ..op import Op, Sample, Value, bind, meta
+from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
 from ..types import TensorMeta
 
@@ -59,6 +59,33 @@ class Iota(Op):
                 yield Sample((), {"size": size, "dtype": dtype, "device": "cpu"})
 
 
+class Size(Op):
+    """A symbolic size as a 0-d int64 tensor."""
+
+    name = "calque.size"
+    ATTRS = {"value": DIM, "device": STR}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, value: Dim, device: str) -> TensorMeta:
+        return TensorMeta((), dt.int64, device)
+
+    @staticmethod
+    def REFERENCE(value: int, device: str) -> np.ndarray:
+        return np.asarray(value, np.int64)
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        value = node.attrs["value"]
+        if not isinstance(value, int):
+            return None
+        return (constant(np.int64(value), node.results[0]),)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for value in (0, 7):
+            yield Sample((), {"value": value, "device": "cpu"})
+
+
 def constant(value: Any, like: Value, device: str | None = None) -> Value:
     """A constant of NumPy data, of the same kind of value (and device) as `like`."""
     if device is None:
@@ -85,5 +112,12 @@ def iota(size: Dim, dtype: DType, like: Value) -> Value:
     return bind(Iota, (), attrs, like=(like,))
 
 
-OPS: tuple[type[Op], ...] = (Constant, Iota)
-__all__ = ["Constant", "Iota", "constant", "full", "full_like", "iota"]
+def size(value: Dim, like: Value) -> Value | int:
+    """A size as an operand of arithmetic: a number, or for a symbolic one a 0-d int64 tensor."""
+    if isinstance(value, int):
+        return value
+    return bind(Size, (), {"value": value, "device": meta(like).device}, like=(like,))
+
+
+OPS: tuple[type[Op], ...] = (Constant, Iota, Size)
+__all__ = ["Constant", "Iota", "Size", "constant", "full", "full_like", "iota", "size"]
