@@ -20,11 +20,14 @@ from . import jit
 from .artifact import Artifact, ParamSpec, dynamic_dims
 from .memory import lease
 from .sizes import evaluate, row_major
+from .threads import parallel_for_address
 
 _ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
 )
 _PLAN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+_PARALLEL_FOR = "calque_parallel_for"
 
 # A scalar takes an 8-byte slot, its value at the beginning.
 _SLOTS = {
@@ -118,10 +121,22 @@ def _link(artifact: Artifact) -> jit.Library:
     for kernel in artifact.kernels:
         key = kernel.code, kernel.symbol
         if key not in loaded:
-            loaded[key] = jit.load({kernel.name: kernel.code}, exports=[kernel.symbol])
+            loaded[key] = jit.load(
+                {kernel.name: kernel.code}, _imports(kernel.code), exports=[kernel.symbol]
+            )
         addresses[kernel.name] = loaded[key].address(kernel.symbol)
     exports = [artifact.entry, artifact.plan_entry]
+    addresses |= _imports(artifact.host)
     return jit.load({"the host": artifact.host}, addresses, exports, keep=loaded.values())
+
+
+def _imports(code: bytes) -> dict[str, int]:
+    """What the runtime has to offer, of what object code needs; the thread pool is loaded only
+    for programs that use it."""
+    needed = jit.undefined_symbols(code)
+    if needed is None or _PARALLEL_FOR in needed:
+        return {_PARALLEL_FOR: parallel_for_address()}
+    return {}
 
 
 class Call:

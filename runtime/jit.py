@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import struct
 import threading
 from collections.abc import Iterable, Mapping
@@ -134,6 +135,13 @@ def load(
                 raise LinkError(f"cannot load {names}: undefined symbols {unresolved}") from error
             raise LinkError(f"cannot load {names}: {error}") from error
     return Library(tracker, tuple(keep))
+
+
+if hasattr(os, "register_at_fork"):
+    # A child must not find the lock held by a thread that exists in the parent only.
+    os.register_at_fork(
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+    )
 
 
 def _unresolved(objects: Mapping[str, bytes], known: Mapping[str, int]) -> str:

@@ -346,10 +346,10 @@ class lease:
 _arenas: list[Buffer] = []
 
 
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock; in the child it does not exist."""
-    _pool.lock = threading.RLock()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A child must not find the lock held by a thread that exists in the parent only.
+    os.register_at_fork(
+        before=_pool.lock.acquire,
+        after_in_parent=_pool.lock.release,
+        after_in_child=_pool.lock.release,
+    )

@@ -108,7 +108,7 @@ def test_sizes_are_solved_and_checked() -> None:
     )
     exe = Executable(replace(add_twice(), params=params, symbols=("B", "T", "K")))
     assert exe.sizes_of([(8, 5), (4, 3)], {"K": 7}) == (4, 5, 7)
-    with pytest.raises(ValueError, match=r"x: expected shape \(2\*B, T\) where .*B = 4, got \(9, 5\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(2\*B, T\) where .*B = 4, got"):
         exe.sizes_of([(9, 5), (4, 3)], {"K": 7})
     with pytest.raises(ValueError, match=r"y: expected shape \(B, 3\).*got \(4, 2\)"):
         exe.sizes_of([(8, 5), (4, 2)], {"K": 7})
