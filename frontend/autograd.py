@@ -1,0 +1,376 @@
+"""Reverse mode on tensors: the eager tape, `backward`, `grad` and functional transforms.
+
+Eagerly, each operation on tensors that require gradients leaves a `GradNode`; `backward` walks
+the nodes newest first and applies the operators' `vjp` rules to tensors. In a trace there is no
+tape: `backward` and `grad` apply the IR transform (`ir.autodiff`) to the program so far, with the
+same rules.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..ir.autodiff import gradients
+from ..ir.op import Node, Op
+from ..ir.ops.creation import full_like
+from ..ir.ops.elementwise import add
+from .gradmode import is_grad_enabled, set_grad_enabled
+from .tensor import Tensor
+from .trace import Trace, current_trace
+
+_sequence = itertools.count()
+
+
+class GradNode:
+    """One recorded operation: what its rule needs, and where its operands came from.
+
+    `edges[i]` is (node, output index) of operand i, a leaf Tensor, or None.
+    """
+
+    __slots__ = ("attrs", "edges", "node", "number", "op", "released", "saved", "versions")
+
+    def __init__(
+        self,
+        op: type[Op],
+        operands: Sequence[Tensor],
+        attrs: dict[str, Any],
+        results: Sequence[Tensor],
+    ) -> None:
+        self.op = op
+        self.attrs = attrs
+        self.number = next(_sequence)
+        self.edges = [edge_of(x) for x in operands]
+        self.released = False
+        saved_operands, saved_results = op.SAVED
+        self.saved: list[tuple[bool, int, Tensor]] = [
+            (True, i, operands[i]) for i in saved_operands
+        ] + [(False, i, alias(results[i])) for i in saved_results]
+        self.versions = [t._storage.version for _, _, t in self.saved]
+        self.node = Node(
+            op,
+            [None] * len(operands),
+            [None] * len(results),
+            attrs,
+            [x._meta for x in operands],
+            [r._meta for r in results],
+            [e is not None for e in self.edges],
+        )
+
+    def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Cotangents of the operands."""
+        if self.released:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved "
+                "tensors after they have already been freed). Saved intermediate values of the "
+                "graph are freed when you call .backward() or autograd.grad(). Specify "
+                "retain_graph=True if you need to backward through the graph a second time or if "
+                "you need to access saved tensors after calling backward."
+            )
+        operands = list(self.node.operands)
+        results = list(self.node.results)
+        for (is_operand, i, tensor), version in zip(self.saved, self.versions, strict=True):
+            now = tensor._storage.version
+            if now != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: [{tensor._meta}], which is output {i} of {self.name}, is "
+                    f"at version {now}; expected version {version} instead."
+                )
+            if is_operand:
+                operands[i] = tensor
+            else:
+                results[i] = connected(tensor, self, i)
+        node = self.node
+        view = Node(
+            self.op, operands, results, self.attrs, node.operand_metas, node.result_metas,
+            node.needs,
+        )  # fmt: skip
+        return self.op.vjp(view, *self._filled(cotangents))
+
+    def _filled(self, cotangents: Sequence[Tensor | None]) -> list[Any]:
+        """A zero where no cotangent arrived, so that rules see one for each result."""
+        if len(cotangents) == 1:
+            return list(cotangents)
+        like = next(c for c in cotangents if c is not None)
+        from .creation import zeros
+
+        return [
+            c if c is not None else zeros(m.shape, dtype=m.dtype, device=like.device)
+            for c, m in zip(cotangents, self.node.result_metas, strict=True)
+        ]
+
+    def release(self) -> None:
+        self.saved = []
+        self.versions = []
+        self.released = True
+
+    @property
+    def name(self) -> str:
+        """PyTorch's name of the node: AddBackward, …"""
+        short = self.op.name.removeprefix("calque.")
+        return "".join(w.capitalize() for w in short.split("_")) + "Backward0"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes that made the operands."""
+        return tuple(
+            e if isinstance(e, tuple) else (AccumulateGrad(e) if e is not None else None, 0)
+            for e in self.edges
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
+
+
+class AccumulateGrad:
+    """The end of the tape: adds into a leaf's `.grad`."""
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+Edge = tuple[Any, int] | Tensor | None
+
+
+def edge_of(x: Tensor) -> Edge:
+    """Where gradients of x go."""
+    if not x._requires_grad:
+        return None
+    return x if x._grad_fn is None else (x._grad_fn, x._output)
+
+
+def alias(x: Tensor) -> Tensor:
+    """The same memory without history."""
+    return Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
+
+
+def connected(x: Tensor, node: Any, output: int) -> Tensor:
+    """An alias of a result that is again the result of `node`."""
+    made = alias(x)
+    made._grad_fn, made._output, made._requires_grad = node, output, True
+    return made
+
+
+def record(
+    op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], results: Sequence[Tensor]
+) -> None:
+    """Leave a node on the tape where a gradient can flow."""
+    if not is_grad_enabled() or not any(x._requires_grad for x in operands):
+        return
+    if op.name == "calque.detach" or not any(r.dtype.is_floating_point for r in results):
+        return
+    node = GradNode(op, operands, attrs, results)
+    for i, result in enumerate(results):
+        if result.dtype.is_floating_point:
+            result._grad_fn, result._output, result._requires_grad = node, i, True
+
+
+def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
+    if given is not None:
+        if given._meta.shape != output._meta.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[0] has a shape of {given.shape} and output[0] "
+                f"has a shape of {output.shape}."
+            )
+        return given
+    if output._meta.numel != 1:
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    return full_like(output, 1)
+
+
+def _check_differentiable(outputs: Sequence[Tensor]) -> None:
+    for i, output in enumerate(outputs):
+        if not output._requires_grad:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+
+
+def backward(
+    tensor: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+) -> None:
+    """Accumulate gradients of `tensor` into the `.grad` of the leaves (or of `inputs`)."""
+    _check_differentiable([tensor])
+    trace = current_trace()
+    with set_grad_enabled(create_graph):
+        seed = _cotangent(tensor, gradient)
+    if trace is not None:
+        leaves = trace.leaves() if inputs is None else list(inputs)
+        grads = _traced_gradients(trace, [tensor], [seed], leaves, create_graph)
+        found = list(zip(leaves, grads, strict=True))
+    else:
+        keep = create_graph if retain_graph is None else retain_graph
+        accumulated = _run_tape([tensor], [seed], keep, create_graph)
+        wanted = None if inputs is None else {id(t) for t in inputs}
+        found = [(t, g) for t, g in accumulated.values() if wanted is None or id(t) in wanted]
+    with set_grad_enabled(create_graph):
+        for leaf, grad in found:
+            if grad is not None:
+                previous = leaf.grad
+                leaf.grad = grad if previous is None else add(previous, grad)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the sum of `outputs` (weighted by `grad_outputs`) with respect to `inputs`."""
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = [grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs
+    given = list(given) if given is not None else [None] * len(outputs)
+    _check_differentiable(outputs)
+    for i in inputs:
+        if not i._requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    trace = current_trace()
+    with set_grad_enabled(create_graph):
+        seeds = [_cotangent(o, g) for o, g in zip(outputs, given, strict=True)]
+    if trace is not None:
+        results = _traced_gradients(trace, outputs, seeds, inputs, create_graph)
+    else:
+        keep = create_graph if retain_graph is None else retain_graph
+        by_edge = _run_tape(outputs, seeds, keep, create_graph, targets=inputs)
+        results = [by_edge.get(_target_key(t), (t, None))[1] for t in inputs]
+    if not allow_unused and any(r is None for r in results):
+        raise RuntimeError(
+            "One of the differentiated Tensors appears to not have been used in the graph. Set "
+            "allow_unused=True if this is the desired behavior."
+        )
+    return tuple(results)
+
+
+def _traced_gradients(
+    trace: Trace,
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    create_graph: bool,
+) -> list[Tensor | None]:
+    values = gradients(
+        [trace.value(o) for o in outputs],
+        [trace.value(s) for s in seeds],
+        [trace.value(i) for i in inputs],
+    )
+    return [None if v is None else trace.wrap(v, create_graph) for v in values]
+
+
+def _target_key(t: Tensor) -> Any:
+    return id(t) if t._grad_fn is None else (id(t._grad_fn), t._output)
+
+
+def _run_tape(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    keep: bool,
+    create_graph: bool,
+    targets: Sequence[Tensor] = (),
+) -> dict[Any, tuple[Tensor, Tensor | None]]:
+    """Walk the tape newest first. Leaves (and `targets`) with their gradients, by key."""
+    found: dict[Any, tuple[Tensor, Tensor | None]] = {}
+    wanted = {_target_key(t): t for t in targets}
+    pending: dict[int, list[Tensor | None]] = {}
+    heap: list[tuple[int, Any]] = []
+
+    def send(edge: Edge, cotangent: Tensor) -> None:
+        if isinstance(edge, Tensor):
+            _, previous = found.get(id(edge), (edge, None))
+            total = cotangent if previous is None else add(previous, cotangent)
+            found[id(edge)] = (edge, total)
+        elif edge is not None:
+            node, output = edge
+            slots = pending.get(id(node))
+            if slots is None:
+                slots = pending[id(node)] = [None] * len(node.node.result_metas)
+                heapq.heappush(heap, (-node.number, node))
+            previous = slots[output]
+            slots[output] = cotangent if previous is None else add(previous, cotangent)
+
+    with set_grad_enabled(create_graph):
+        for output, seed in zip(outputs, seeds, strict=True):
+            send(edge_of(output), seed)
+        while heap:
+            _, node = heapq.heappop(heap)
+            slots = pending.pop(id(node))
+            for i, slot in enumerate(slots):
+                if (id(node), i) in wanted:
+                    found[id(node), i] = (wanted[id(node), i], slot)
+            for edge, cotangent in zip(node.edges, node.apply(slots), strict=True):
+                if cotangent is not None and edge is not None:
+                    send(edge, cotangent)
+            if not keep:
+                node.release()
+    return found
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that returns (value, gradients) of a scalar function of tensors.
+
+    Composes with itself and with `calque.compile`; gradients are with respect to the positional
+    arguments `argnums`.
+    """
+    single = isinstance(argnums, int)
+    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        args_ = list(args)
+        with set_grad_enabled(True):
+            for p in positions:
+                args_[p] = fresh(args[p])
+            out = function(*args_, **kwargs)
+            value, aux = out if has_aux else (out, None)
+            if not isinstance(value, Tensor) or value._meta.numel != 1:
+                raise RuntimeError("grad needs a function that returns one scalar tensor")
+            inputs = [args_[p] for p in positions]
+            if value._requires_grad:
+                grads = grad(value, inputs, create_graph=True, allow_unused=True)
+            else:
+                grads = (None,) * len(inputs)
+            filled = tuple(
+                full_like(i, 0) if g is None else g for i, g in zip(inputs, grads, strict=True)
+            )
+        result = filled[0] if single else filled
+        return ((value, aux) if has_aux else value), result
+
+    return wrapped
+
+
+def grad_of(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that returns the gradients of a scalar function (`calque.grad`)."""
+    both = value_and_grad(function, argnums, has_aux)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, grads = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return wrapped
+
+
+def fresh(x: Any) -> Tensor:
+    """A tensor equal to x that gradients can be asked for apart from other uses of x."""
+    from ..ir.ops.view import BroadcastTo
+    from .dispatch import apply
+
+    if not isinstance(x, Tensor):
+        raise TypeError(f"grad differentiates with respect to tensors, got {type(x).__name__}")
+    out = apply(BroadcastTo, (x,), {"shape": x._meta.shape})
+    out._requires_grad = True
+    return out

@@ -1,0 +1,333 @@
+"""From a Python function to a `Captured` program: its graph, and what to do around a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    FunctionType,
+    IntegerAttr,
+    ModuleOp,
+    StringAttr,
+    i64,
+)
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, SSAValue
+
+from ..ir.autodiff import gradients
+from ..ir.op import Builder
+from ..ir.sym import Guard, SymEnv
+from ..ir.types import TensorMeta, meta_of, to_type
+from ..ir.verify import set_guards
+from .guards import Epoch, Guards, survey
+from .pytree import LEAF, flatten, unflatten
+from .tensor import Tensor
+from .trace import Input, Trace
+
+
+@dataclass
+class Result:
+    """One result of the program and where it goes after a call.
+
+    `role` is "output" (a leaf of what the function returned), "state" (the input `alias` holds
+    it), "grad" (the `.grad` of `tensor`), or "residual" (kept for the backward program).
+    """
+
+    value: SSAValue
+    role: str
+    name: str
+    alias: int | None = None
+    tensor: Tensor | None = None
+
+
+@dataclass
+class Captured:
+    """A traced program. `fixed` are returned tensors that were concrete already."""
+
+    trace: Trace
+    results: list[Result]
+    returned: list[int | Tensor]  # per returned leaf: index of its result, or the tensor itself
+    out_spec: Any
+    guards: Guards
+    argument_shapes: list[tuple[int, ...]]
+    argument_metas: list[TensorMeta]
+    cleared: list[Tensor] = field(default_factory=list)  # whose .grad becomes None
+    differentiable: list[int] = field(default_factory=list)  # results that carry gradients
+    backward: Backward | None = None
+
+    @property
+    def inputs(self) -> list[Input]:
+        return self.trace.inputs
+
+    @property
+    def size_guards(self) -> list[Guard]:
+        return self.trace.env.guards
+
+    def module(self) -> ModuleOp:
+        """A new module with the program as `@main`."""
+        return build_module(
+            self.trace.block,
+            [(i.name, i.role, None) for i in self.inputs],
+            [(r.name, r.role, r.alias) for r in self.results],
+            [r.value for r in self.results],
+            self.size_guards,
+        )
+
+
+@dataclass
+class Backward:
+    """The other half of a program whose outputs are differentiated outside of it.
+
+    Arguments of `block` are the residuals, then a cotangent per differentiable output; `grads`
+    belong to `leaves`.
+    """
+
+    block: Block
+    grads: list[SSAValue]
+    leaves: list[Tensor | int]  # a captured tensor, or the index of an argument
+    guards: list[Guard]
+    # Where each residual is found after the forward call: an input, or a result of it.
+    residuals: list[tuple[str, int]]
+
+    def module(self) -> ModuleOp:
+        names = [(f"residual_{i}", "input", None) for i in range(len(self.residuals))]
+        names += [
+            (f"cotangent_{i}", "input", None)
+            for i in range(len(self.block.args) - len(self.residuals))
+        ]
+        outs: list[tuple[str, str, int | None]] = [
+            (f"grad_{i}", "output", None) for i in range(len(self.grads))
+        ]
+        return build_module(self.block, names, outs, self.grads, self.guards)
+
+
+def build_module(
+    block: Block,
+    inputs: Sequence[tuple[str, str, int | None]],
+    outputs: Sequence[tuple[str, str, int | None]],
+    values: Sequence[SSAValue],
+    guards: Sequence[Guard],
+) -> ModuleOp:
+    """A module around a copy of a block; names, roles and aliases become attributes."""
+    types = FunctionType.from_lists([a.type for a in block.args], [v.type for v in values])
+    func = FuncOp(
+        "main",
+        types,
+        arg_attrs=ArrayAttr([_names(*i) for i in inputs]),
+        res_attrs=ArrayAttr([_names(*o) for o in outputs]),
+    )
+    target = func.body.block
+    mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, target.args, strict=True))
+    for op in block.ops:
+        target.add_op(op.clone(mapping))
+    target.add_op(ReturnOp(*[mapping[v] for v in values]))
+    set_guards(func, list(guards))
+    return ModuleOp([func])
+
+
+def _names(name: str, role: str, alias: int | None) -> DictionaryAttr:
+    entries: dict[str, Attribute] = {
+        "calque.name": StringAttr(name),
+        "calque.role": StringAttr(role),
+    }
+    if alias is not None:
+        entries["calque.alias"] = IntegerAttr(alias, i64)
+    return DictionaryAttr(entries)
+
+
+def capture(
+    function: Callable[..., Any],
+    spec: Any,
+    metas: Sequence[TensorMeta],
+    leaves: Sequence[Tensor],
+    env: SymEnv,
+) -> Captured:
+    """Trace a call of `function` whose tensor arguments have the given metas."""
+    surroundings = survey(function)
+    trace = Trace(env)
+    trace.naming = lambda: named_tensors(surroundings.named)
+    names = _argument_names(function, spec, len(leaves))
+    with trace:
+        arguments = [trace.argument(name, meta) for name, meta in zip(names, metas, strict=True)]
+        for argument, leaf in zip(arguments, leaves, strict=True):
+            if leaf._requires_grad:
+                argument.requires_grad_()
+        args, kwargs = unflatten(spec, arguments)
+        out = function(*args, **kwargs)
+        returned: list[Any] = []
+        out_spec = flatten(out, returned)
+        captured = _collect(trace, arguments, returned, out_spec)
+        _split_backward(captured, arguments, returned)
+    captured.argument_shapes = [tuple(x._sizes) for x in leaves]
+    captured.argument_metas = list(metas)
+    captured.guards = surroundings.guards
+    seen = {id(obj) for obj in trace.used.values()}
+    captured.guards.objects = [(obj, obj._guard_state()) for obj in trace.used.values()]
+    captured.guards.objects += [
+        (obj, obj._guard_state()) for _, obj in surroundings.named if id(obj) not in seen
+    ]
+    captured.guards.epoch = Epoch.value
+    return captured
+
+
+def _collect(
+    trace: Trace, arguments: Sequence[Tensor], leaves: Sequence[Any], out_spec: Any
+) -> Captured:
+    """Outputs, changed state and gradients, as results of the program."""
+    results: list[Result] = []
+    returned: list[int | Tensor] = []
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError("a compiled function cannot return a Python float; return a tensor")
+        if not leaf._is_traced and not trace.knows(leaf):
+            returned.append(leaf)
+            continue
+        if not leaf._is_traced and leaf._base is None:
+            returned.append(leaf)  # a parameter itself: its (new) value is in its own memory
+            continue
+        returned.append(len(results))
+        results.append(Result(trace.value(leaf), "output", f"out_{len(results)}"))
+    for index, entry in enumerate(trace.inputs):
+        if entry.storage.version:
+            name = f"{entry.name}.new"
+            results.append(Result(entry.storage.value, "state", name, index, entry.tensor))
+    cleared: list[Tensor] = []
+    for tensor, grad in trace.grads.values():
+        if grad is None:
+            cleared.append(tensor)
+        elif tensor._is_traced:
+            continue
+        elif grad._is_traced:
+            name = f"{trace.name_of(tensor)}.grad"
+            results.append(Result(trace.value(grad), "grad", name, None, tensor))
+    return Captured(trace, results, returned, out_spec, Guards(), [], [], cleared)
+
+
+def _split_backward(
+    captured: Captured, arguments: Sequence[Tensor], returned: Sequence[Any]
+) -> None:
+    """Where outputs require gradients: differentiate now, and cut the program in two.
+
+    The forward program returns the values that the backward one reads (residuals).
+    """
+    trace = captured.trace
+    outputs = [
+        (slot, leaf)
+        for slot, leaf in zip(captured.returned, returned, strict=True)
+        if isinstance(slot, int) and leaf._requires_grad
+    ]
+    if not outputs:
+        return
+    forward_end = trace.block.last_op
+    leaves: list[Tensor | int] = [t for t in trace.leaves() if not t._is_traced]
+    values = [trace.value(t) for t in leaves if isinstance(t, Tensor)]
+    for i, argument in enumerate(arguments):
+        if argument._requires_grad:
+            leaves.append(i)
+            values.append(trace.inputs[i].storage.value)
+    block = Block(arg_types=[to_type(meta_of(captured.results[s].value)) for s, _ in outputs])
+    with Builder(trace.block, location=trace.builder.location):
+        placeholders = [trace.block.insert_arg(a.type, len(trace.block.args)) for a in block.args]
+        grads = gradients([captured.results[s].value for s, _ in outputs], placeholders, values)
+    kept = [(leaf, g) for leaf, g in zip(leaves, grads, strict=True) if g is not None]
+    first = trace.block.first_op if forward_end is None else forward_end.next_op
+    residuals = _cut(trace.block, first, block, placeholders, [g for _, g in kept])
+    captured.differentiable = [s for s, _ in outputs]
+    grads_ = list(block.ops)[-1].operands if kept else ()
+    block_grads = list(grads_)
+    if kept:
+        last = block.last_op
+        assert last is not None
+        block.erase_op(last)
+    sources: list[tuple[str, int]] = []
+    for i, value in enumerate(residuals):
+        if value in trace.block.args:
+            sources.append(("input", trace.block.args.index(value)))  # type: ignore[arg-type]
+        else:
+            sources.append(("result", len(captured.results)))
+            captured.results.append(Result(value, "residual", f"residual_{i}"))
+    captured.backward = Backward(
+        block, block_grads, [leaf for leaf, _ in kept], captured.size_guards, sources
+    )
+
+
+def _cut(
+    source: Block, first: Any, target: Block, placeholders: Sequence[SSAValue],
+    outputs: Sequence[SSAValue],
+) -> list[SSAValue]:  # fmt: skip
+    """Move the operations from `first` on into `target`; the forward values they read."""
+    mapping: dict[SSAValue, SSAValue] = dict(zip(placeholders, target.args, strict=True))
+    moved = []
+    op = first
+    while op is not None:
+        moved.append(op)
+        op = op.next_op
+    inside = {r for op in moved for r in op.results}
+    used = [v for op in moved for v in _reads(op)] + list(outputs)
+    residuals = list(
+        dict.fromkeys(v for v in used if v not in inside and v not in set(placeholders))
+    )
+    for position, value in enumerate(residuals):
+        mapping[value] = target.insert_arg(value.type, position)
+    for op in moved:
+        target.add_op(op.clone(mapping))
+    target.add_op(ReturnOp(*[mapping[v] for v in outputs]))
+    for op in reversed(moved):
+        source.erase_op(op)
+    for placeholder in reversed(placeholders):
+        source.erase_arg(placeholder)  # type: ignore[arg-type]
+    return residuals
+
+
+def _reads(op: Any) -> list[SSAValue]:
+    """The operands of an operation and of those in its regions."""
+    return [v for inner in op.walk() for v in inner.operands]
+
+
+def named_tensors(named: Sequence[tuple[str, Any]]) -> dict[int, str]:
+    """The paths of the tensors that modules and optimizers own, by id of the tensor."""
+    modules = [obj for _, obj in named if hasattr(obj, "named_parameters")]
+    out: dict[int, str] = {}
+    for name, obj in named:
+        lister = getattr(obj, "_named_tensors", None)
+        if lister is None:
+            continue
+        prefix = "" if obj in modules and len(modules) == 1 else f"{name}."
+        for path, tensor in lister(out):
+            out.setdefault(id(tensor), prefix + path)
+    return out
+
+
+def _argument_names(function: Callable[..., Any], spec: Any, count: int) -> list[str]:
+    """Names for the tensor arguments: the parameter's, with a path inside of structures."""
+    import inspect
+
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    _, ((_, args), (_, kwargs)) = spec
+    names: list[str] = []
+
+    def walk(name: str, part: Any) -> None:
+        if part is LEAF:
+            names.append(name)
+        elif isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], type):
+            kind, inner = part
+            if issubclass(kind, dict):
+                for k, v in inner:
+                    walk(f"{name}.{k}", v)
+            elif issubclass(kind, list | tuple):
+                for i, v in enumerate(inner):
+                    walk(f"{name}.{i}", v)
+
+    for i, part in enumerate(args):
+        walk(parameters[i] if i < len(parameters) else f"arg_{i}", part)
+    for key, part in kwargs:
+        walk(str(key), part)
+    assert len(names) == count
+    return names

@@ -1,0 +1,149 @@
+"""`calque.compile`: one native program per structure of a call, found again by guards."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..ir import sym
+from ..ir.types import TensorMeta
+from ..runtime.memory import Buffer
+from .capture import Captured, capture
+from .gradmode import is_grad_enabled
+from .pytree import flatten
+from .specialize import Entry
+from .storage import Storage
+from .tensor import Tensor
+from .trace import current_trace
+
+
+class CompiledFunction:
+    """A function whose calls run as native code; compiled at the first call of each structure.
+
+    A second size of an argument's dimension makes that dimension dynamic. `compiles` counts
+    compilations; `ir(stage)` and `explain()` show the program of the latest call.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._name = name or getattr(function, "__name__", type(function).__name__)
+        self._entries: dict[Any, list[Entry]] = {}
+        self._latest: Entry | None = None
+        self.compiles = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is not None:
+            return self._function(*args, **kwargs)
+        leaves: list[Any] = []
+        spec = flatten((args, kwargs), leaves)
+        leaves = [x if isinstance(x, Tensor) else _number(x) for x in leaves]
+        key = (spec, tuple(map(_structure, leaves)), is_grad_enabled())
+        known = self._entries.setdefault(key, [])
+        for entry in known:
+            if entry.matches(leaves):
+                self._latest = entry
+                return entry.run(leaves)
+        entry = self._compile(spec, leaves, known)
+        known[:] = [e for e in known if e.alive()]
+        known.append(entry)
+        self._latest = entry
+        return entry.run(leaves)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def _compile(self, spec: Any, leaves: Sequence[Tensor], known: Sequence[Entry]) -> Entry:
+        metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
+        captured = capture(self._function, spec, metas, leaves, sym.SymEnv(examples))
+        self.compiles += 1
+        return Entry(captured, self._name)
+
+    @property
+    def _entry(self) -> Entry:
+        if self._latest is None:
+            raise RuntimeError(f"{self._name} was not called yet: there is no program to show")
+        return self._latest
+
+    def ir(self, stage: str = "graph") -> str:
+        """The text of a stage: "graph", "linalg", "kernel", "llvm" or "asm"."""
+        from .inspect import stage_text
+
+        return stage_text(self._entry.captured.module(), stage)
+
+    def explain(self) -> str:
+        """A report on kernels, what each fused, operations, bytes, arena and guards."""
+        from .inspect import explain
+
+        return explain(self._entry)
+
+    @property
+    def program(self) -> Captured:
+        """The captured program of the latest call."""
+        return self._entry.captured
+
+
+def _number(value: float) -> Tensor:
+    """A Python float argument as a 0-d float64 tensor: its value is no part of the structure."""
+    import numpy as np
+
+    from ..ir import dtype as dt
+
+    buffer = Buffer.wrap(np.asarray(value, np.float64).reshape(1))
+    out = Tensor._concrete(Storage(buffer), TensorMeta((), dt.float64))
+    out._chain = NUMBER
+    return out
+
+
+NUMBER: Any = ("a lifted number",)
+
+
+def _structure(x: Tensor) -> tuple[Any, ...]:
+    return (x.dtype.name, x.ndim, x.device, x._requires_grad, x._chain is NUMBER)
+
+
+_LETTERS = ("B", "T", "S", "H", "W")
+
+
+def dynamic_metas(
+    leaves: Sequence[Tensor], seen: Sequence[Sequence[tuple[int, ...]]]
+) -> tuple[list[TensorMeta], dict[str, int]]:
+    """Metas of the arguments: a dimension that was seen with another size becomes a symbol.
+
+    Sizes 0 and 1 stay fixed. Dynamic dimensions of equal size share a symbol.
+    """
+    examples: dict[str, int] = {}
+    by_size: dict[int, str] = {}
+    metas: list[TensorMeta] = []
+    for i, x in enumerate(leaves):
+        dims: list[sym.Dim] = []
+        for d, size in enumerate(x._sizes):
+            varies = any(shapes[i][d] != size for shapes in seen)
+            if not varies or size < sym.MIN:
+                dims.append(size)
+                continue
+            if size not in by_size:
+                n = len(by_size)
+                by_size[size] = _LETTERS[n] if n < len(_LETTERS) else f"S{n}"
+                examples[by_size[size]] = size
+            dims.append(sym.symbol(by_size[size]))
+        metas.append(TensorMeta(tuple(dims), x.dtype, x.device))
+    return metas, examples
+
+
+def compile(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+    """Compile a function or a module; also a decorator.
+
+    The result is called like the original. The first call of each structure (dtypes, ranks,
+    static arguments, module structure and modes) traces it once and compiles what it did.
+    """
+    if function is None:
+        return lambda f: compile(f, name=name)
+    if hasattr(function, "_guard_state"):
+        from .compiled_module import CompiledModule
+
+        return CompiledModule(function)
+    if not callable(function):
+        raise TypeError(f"compile expects a function or a module, got {type(function).__name__}")
+    return CompiledFunction(function, name)

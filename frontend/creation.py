@@ -1,0 +1,224 @@
+"""Making tensors: from data, filled, ranges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import dtype as dt
+from ..ir import ops
+from ..ir.dtype import DType
+from ..ir.types import TensorMeta
+from ..runtime.memory import Buffer
+from .devices import check_device
+from .storage import Storage
+from .symint import sizes
+from .tensor import Tensor
+from .trace import current_trace
+
+if TYPE_CHECKING:
+    from ..ir.sym import Dim
+
+
+def from_array(array: np.ndarray, device: str = "cpu") -> Tensor:
+    """A concrete tensor that owns a copy of the data of an array."""
+    meta = TensorMeta(tuple(array.shape), dt.from_numpy(array.dtype), check_device(device))
+    if device == "meta":
+        return Tensor._concrete(Storage(None), meta)
+    out = empty_concrete(meta)
+    np.copyto(out._array(), array)
+    return out
+
+
+def empty_concrete(meta: TensorMeta) -> Tensor:
+    """A concrete tensor with uninitialized memory."""
+    if meta.device == "meta":
+        return Tensor._concrete(Storage(None), meta)
+    numel: Any = meta.numel
+    return Tensor._concrete(Storage(Buffer.empty(numel * meta.dtype.itemsize)), meta)
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor that copies `data`: numbers, nested lists, NumPy arrays.
+
+    Python floats become float32, ints int64, bools bool; NumPy arrays keep their dtype.
+    """
+    if isinstance(data, Tensor):
+        out = data.detach().clone()
+        out = out if dtype is None else ops.cast(out, dtype)
+    else:
+        out = _materialize(_to_array(data, dtype), device)
+    return out.requires_grad_() if requires_grad else out
+
+
+def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
+    if isinstance(data, np.ndarray | np.generic):
+        array = np.asarray(data)
+    else:
+        array = np.asarray(_plain(data))
+        if array.dtype == np.float64:
+            array = array.astype(np.float32 if dtype is None else dtype.numpy)
+        if array.dtype == object or array.dtype.kind not in "fiub":
+            raise ValueError("expected a tensor of numbers: rows must have one length")
+    return array if dtype is None else array.astype(dtype.numpy)
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with 0-d tensors replaced by their numbers."""
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, list | tuple):
+        return [_plain(x) for x in data]
+    return data
+
+
+def _materialize(array: np.ndarray, device: str) -> Tensor:
+    """Data as a constant of the current trace, or as memory outside of one."""
+    trace = current_trace()
+    if trace is None:
+        return from_array(array, device)
+    from ..ir.ops.creation import Constant
+
+    return trace.record(Constant, (), {"value": array, "device": check_device(device)})
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: str = "cpu") -> Tensor:
+    """`data` itself where it is a tensor of that dtype, else `tensor(data)`."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else ops.cast(data, dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of an array."""
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array with array.copy().)"
+        )
+    meta = TensorMeta(tuple(array.shape), dt.from_numpy(array.dtype))
+    strides = tuple(s // array.itemsize for s in array.strides)
+    return Tensor._concrete(Storage(Buffer.wrap(array)), meta, strides)
+
+
+def full(
+    *size: Any,
+    fill_value: Any = None,
+    dtype: DType | None = None,
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """`full(size, fill_value)`: a tensor filled with one value."""
+    if fill_value is None:
+        *size_, fill_value = size
+        size = tuple(size_)
+    shape = sizes(size)
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    dtype = dtype or dt.weak(value)
+    out = _filled(shape, value, dtype, device)
+    return out.requires_grad_() if requires_grad else out
+
+
+def _filled(shape: tuple[Dim, ...], value: Any, dtype: DType, device: str) -> Tensor:
+    trace = current_trace()
+    if trace is not None:
+        scalar = _materialize(np.asarray(value, dtype.numpy), device)
+        return trace.wrap(trace.value(ops.broadcast_to(scalar, shape)))
+    out = empty_concrete(TensorMeta(shape, dtype, check_device(device)))
+    if out.device != "meta":
+        out._array().fill(value)
+    return out
+
+
+def zeros(
+    *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A tensor of zeros."""
+    out = _filled(sizes(size), 0, dtype or dt.float32, device)
+    return out.requires_grad_() if requires_grad else out
+
+
+def ones(
+    *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ones."""
+    out = _filled(sizes(size), 1, dtype or dt.float32, device)
+    return out.requires_grad_() if requires_grad else out
+
+
+def empty(
+    *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A tensor of unspecified content; zeros while tracing."""
+    shape = sizes(size)
+    if current_trace() is not None:
+        return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    out = empty_concrete(TensorMeta(shape, dtype or dt.float32, check_device(device)))
+    return out.requires_grad_() if requires_grad else out
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None) -> Tensor:
+    """Zeros with the shape, dtype and device of `input`."""
+    return _filled(input._meta.shape, 0, dtype or input.dtype, input.device)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None) -> Tensor:
+    """Ones with the shape, dtype and device of `input`."""
+    return _filled(input._meta.shape, 1, dtype or input.dtype, input.device)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None) -> Tensor:
+    """One value with the shape, dtype and device of `input`."""
+    return _filled(input._meta.shape, fill_value, dtype or input.dtype, input.device)
+
+
+def empty_like(input: Tensor, *, dtype: DType | None = None) -> Tensor:
+    """Unspecified content with the shape, dtype and device of `input`."""
+    return empty(*input.shape, dtype=dtype or input.dtype, device=input.device)
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: str = "cpu"
+) -> Tensor:
+    """start, start+step, … below end; `arange(end)` counts from 0."""
+    from ..ir.ops.creation import Iota
+    from .symint import SymInt, unwrap
+
+    if end is None:
+        start, end = 0, start
+    if dtype is None:
+        is_float = any(isinstance(v, float) for v in (start, end, step))
+        dtype = dt.float32 if is_float else dt.int64
+    trace = current_trace()
+    if trace is None:
+        return from_array(np.arange(start, end, step).astype(dtype.numpy), device)
+    if any(isinstance(v, SymInt) for v in (start, end)):
+        count: Any = -((unwrap(start) - unwrap(end)) // unwrap(step))
+    else:
+        count = max(0, int(np.ceil((end - start) / step)))
+    attrs = {"size": count, "dtype": dtype, "device": check_device(device)}
+    out = trace.record(Iota, (), attrs)
+    if step != 1:
+        out = ops.cast(ops.mul(out, step), dtype)
+    first = unwrap(start) if isinstance(start, SymInt) else start
+    return out if first == 0 else ops.cast(ops.add(out, start), dtype)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Ones on the diagonal."""
+    rows, columns = arange(n), arange(n if m is None else m)
+    same = ops.eq(ops.unsqueeze(rows, 1), ops.unsqueeze(columns, 0))
+    return ops.cast(same, dtype or dt.float32)
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None) -> Tensor:
+    """`steps` values evenly spaced from start to end."""
+    return _materialize(np.linspace(start, end, steps).astype((dtype or dt.float32).numpy), "cpu")

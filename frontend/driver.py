@@ -1,0 +1,94 @@
+"""The road from a graph program to code that runs: passes, code generation, loading, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+
+from .. import codegen
+from ..ir.interpreter import lookup
+from ..ir.target import Target
+from ..ir.text import to_text
+from ..ir.types import TensorMeta, from_type
+from ..passes.pipeline import Options, compile_pipeline
+from ..runtime import cache as disk
+from ..runtime.artifact import Artifact
+from ..runtime.executable import Call, Executable
+
+
+@dataclass
+class Program:
+    """A compiled graph function, ready to be called with pointers."""
+
+    executable: Executable
+    inputs: list[TensorMeta]
+    outputs: list[TensorMeta]
+    symbols: tuple[str, ...]
+    _calls: dict[tuple[int, ...], Call] = field(default_factory=dict)
+
+    def prepare(self, sizes: Sequence[int]) -> Call:
+        """The call for values of the size symbols."""
+        key = tuple(sizes)
+        found = self._calls.get(key)
+        if found is None:
+            found = self._calls[key] = self.executable.prepare(key)
+        return found
+
+    def output_shapes(self, sizes: Sequence[int]) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for values of the size symbols."""
+        return list(self.prepare(sizes).shapes[len(self.inputs) :])
+
+
+@cache
+def source_hash() -> str:
+    """A hash of calque's own compiler sources: code that another version made is not reused."""
+    root = Path(os.path.realpath(__file__)).parent.parent
+    digest = hashlib.sha256()
+    for folder in ("ir", "passes", "codegen", "runtime"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def compile_graph(module: ModuleOp, options: Options | None = None) -> Program:
+    """Compile a module with a graph-stage `@main`; the artifact may come from the disk cache."""
+    options = options or Options()
+    main = lookup(module, "main")
+    inputs = [from_type(a.type) for a in main.body.block.args]
+    outputs = [from_type(t) for t in main.function_type.outputs.data]
+    artifact = artifact_of(module, options)
+    return Program(Executable(artifact), inputs, outputs, tuple(artifact.symbols))
+
+
+def artifact_of(module: ModuleOp, options: Options) -> Artifact:
+    """The compiled form of a graph module, from the cache or freshly made."""
+    target = options.target or Target.host()
+    store = disk.default()
+    text = to_text(module, locations=True)
+    key = "|".join((text, str(target), str(options), source_hash()))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    if store is not None and (known := store.get(digest)) is not None:
+        return Artifact.from_bytes(known)
+    kernels = lower(module.clone(), options)
+    artifact = codegen.compile_module(kernels, target, store)
+    if store is not None:
+        store.put(digest, artifact.to_bytes())
+    return artifact
+
+
+def lower(module: ModuleOp, options: Options) -> ModuleOp:
+    """Run the whole pass pipeline on a module, dumping each stage where CALQUE_DUMP asks for it."""
+    dump = os.environ.get("CALQUE_DUMP")
+    for number, (name, stage) in enumerate(compile_pipeline(module, options)):
+        module = stage
+        if dump:
+            folder = Path(dump)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number:02d}-{name}.mlir").write_text(to_text(stage, locations=True))
+    return module

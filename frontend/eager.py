@@ -1,0 +1,195 @@
+"""Operations on concrete tensors: each runs at once, as its own one-operator program.
+
+A program serves all sizes: dimensions other than 1 are symbols, unified where the operator's rule
+says that they are equal. It is found by (operator, attributes, dtypes, dimension pattern), made
+once, and kept on disk by the driver's cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import FunctionType, ModuleOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region
+
+from ..ir import sym
+from ..ir.op import Builder, Op, infer
+from ..ir.ops._common import check_devices
+from ..ir.ops.elementwise import Elementwise
+from ..ir.ops.view import View
+from ..ir.types import TensorMeta, to_type
+from ..ir.verify import set_guards
+from .creation import empty_concrete, from_array
+from .driver import Program, compile_graph
+from .storage import is_contiguous, view_geometry
+from .tensor import Tensor
+
+
+@dataclass(frozen=True)
+class _Entry:
+    program: Program
+    order: tuple[tuple[int, int], ...]  # where each size symbol is read: (operand, dimension)
+
+
+_programs: dict[Any, _Entry] = {}
+_lock = threading.Lock()
+
+
+def execute(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> list[Tensor]:
+    """Run an operator on concrete tensors now."""
+    if not operands and op.name == "calque.constant":
+        return [from_array(attrs["value"], attrs["device"])]
+    metas = [x._meta for x in operands]
+    results = infer(op, metas, attrs)
+    if issubclass(op, View):
+        return [_view(op, operands[0], attrs, results[0])]
+    if op.name == "calque.detach":
+        return [_alias(operands[0])]
+    if check_devices([m for m in metas if m.rank] or metas) == "meta":
+        return [empty_concrete(_on(m, "meta")) for m in results]
+    return _run(op, [aligned(x) for x in operands], attrs, results)
+
+
+def _on(meta: TensorMeta, device: str) -> TensorMeta:
+    return TensorMeta(meta.shape, meta.dtype, device)
+
+
+def _alias(x: Tensor) -> Tensor:
+    out = Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
+    out._base, out._view = x._base, x._view
+    return out
+
+
+def _view(op: type[Op], x: Tensor, attrs: dict[str, Any], meta: TensorMeta) -> Tensor:
+    geometry = view_geometry(op.name, attrs, x._sizes, x._strides, x._offset)
+    if geometry is None:  # a reshape that has to move elements
+        return _view(op, contiguous(x), attrs, meta)
+    _, strides, offset = geometry
+    out = Tensor._concrete(x._storage, meta, strides, offset)  # type: ignore[arg-type]
+    out._base, out._view = x, (op, attrs)
+    return out
+
+
+def aligned(x: Tensor) -> Tensor:
+    """x itself where compiled code can read it as it lies, else a contiguous copy."""
+    return x if is_contiguous(x._sizes, x._strides) else contiguous(x)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """A row-major copy, without history."""
+    out = empty_concrete(x._meta)
+    copy_into(out, x)
+    return out
+
+
+def copy_into(target: Tensor, source: Tensor) -> None:
+    """Move elements between memories of one shape and dtype, whatever their strides."""
+    if target.device == "meta":
+        return
+    np.copyto(target._array(), source._array())
+
+
+def _run(
+    op: type[Op], operands: list[Tensor], attrs: dict[str, Any], results: Sequence[TensorMeta]
+) -> list[Tensor]:
+    shapes = [x._sizes for x in operands]
+    flat = issubclass(op, Elementwise) and len(set(shapes)) == 1 and len(shapes[0]) != 1
+    if flat:
+        shapes = [(x.numel(),) for x in operands]
+    entry = _lookup(op, operands, shapes, attrs)
+    sizes = tuple(shapes[i][d] for i, d in entry.order)
+    call = entry.program.prepare(sizes)
+    outputs = [empty_concrete(m) for m in results]
+    call.run([x.data_ptr() for x in operands] + [x.data_ptr() for x in outputs])
+    return outputs
+
+
+def _pattern(shape: Sequence[int]) -> tuple[int | None, ...]:
+    """Sizes 0 and 1 as they are, None for those that may vary."""
+    return tuple(d if d < 2 else None for d in shape)
+
+
+def _lookup(
+    op: type[Op], operands: list[Tensor], shapes: list[tuple[int, ...]], attrs: dict[str, Any]
+) -> _Entry:
+    key = (
+        op.name,
+        tuple(x.dtype.name for x in operands),
+        tuple(map(_pattern, shapes)),
+        tuple((k, _key(v)) for k, v in attrs.items()),
+    )
+    found = _programs.get(key)
+    if found is None:
+        entry, guarded = _build(op, operands, shapes, attrs)
+        if guarded:  # facts about these very sizes were used: only for these sizes
+            key = (key, tuple(shapes))
+            found = _programs.get(key)
+        if found is None:
+            with _lock:
+                found = _programs.setdefault(key, entry)
+    return found
+
+
+def _key(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+def _build(
+    op: type[Op], operands: list[Tensor], shapes: list[tuple[int, ...]], attrs: dict[str, Any]
+) -> tuple[_Entry, bool]:
+    """Compile the one-operator program; whether it holds for these sizes only."""
+    symbolic, examples, order, guarded = _symbols(op, operands, shapes, attrs)
+    block = Block(arg_types=[to_type(m) for m in symbolic])
+    env = sym.SymEnv(examples)
+    with env, Builder(block) as builder:
+        made = builder.emit(op, list(block.args), attrs)
+    builder.insert(ReturnOp(*made.results))
+    type_ = FunctionType.from_lists([a.type for a in block.args], [r.type for r in made.results])
+    func = FuncOp("main", type_, Region(block))
+    set_guards(func, env.guards)
+    program = compile_graph(ModuleOp([func]))
+    by_name = dict(order)
+    return _Entry(program, tuple(by_name[s] for s in program.symbols)), guarded
+
+
+def _symbols(
+    op: type[Op], operands: list[Tensor], shapes: list[tuple[int, ...]], attrs: dict[str, Any]
+) -> tuple[list[TensorMeta], dict[str, int], list[tuple[str, tuple[int, int]]], bool]:
+    """Operand metas with a symbol for each size that may vary, equal ones unified."""
+    examples: dict[str, int] = {}
+    places: dict[str, tuple[int, int]] = {}
+    metas: list[TensorMeta] = []
+    for i, (x, shape) in enumerate(zip(operands, shapes, strict=True)):
+        dims: list[sym.Dim] = []
+        for d, size in enumerate(shape):
+            if size < 2:
+                dims.append(size)
+                continue
+            name = f"s{len(examples)}"
+            examples[name], places[name] = size, (i, d)
+            dims.append(sym.symbol(name))
+        metas.append(TensorMeta(tuple(dims), x.dtype))
+    env = sym.SymEnv(examples)
+    with env:
+        infer(op, metas, attrs)
+    unified: dict[str, sym.Dim] = {}
+    guarded = False
+    for guard in env.guards:
+        lhs, rhs = (sym.substitute(s, unified) for s in (guard.lhs, guard.rhs))
+        if guard.op == "==" and isinstance(rhs, sym.Expr) and str(rhs) in examples:
+            unified = {k: sym.substitute(v, {str(rhs): lhs}) for k, v in unified.items()}
+            unified[str(rhs)] = lhs
+        elif guard.op == "==" and isinstance(lhs, sym.Expr) and str(lhs) in examples:
+            unified = {k: sym.substitute(v, {str(lhs): rhs}) for k, v in unified.items()}
+            unified[str(lhs)] = rhs
+        else:
+            guarded = True
+        guarded = guarded or isinstance(lhs, int) or isinstance(rhs, int)
+    metas = [m.with_shape([sym.substitute(d, unified) for d in m.shape]) for m in metas]
+    order = [(name, place) for name, place in places.items() if name not in unified]
+    return metas, examples, order, guarded

@@ -1,0 +1,213 @@
+"""`x[...]` and `x[...] = v`: integers, slices, None, Ellipsis, index and mask tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import dtype as dt
+from ..ir import ops
+from ..ir.op import bind
+from ..ir.ops.view import Reshape, Slice
+from ..ir.sym import Dim, less, smax, smin
+from . import inplace
+from .symint import SymInt, unwrap
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+def get(x: Tensor, index: Any) -> Tensor:
+    """The elements that an index selects; a view where it has no tensors."""
+    view, picks = _basic(x, _expand(x, index))
+    return _gather(view, picks) if picks else view
+
+
+def set_(x: Tensor, index: Any, value: Any) -> None:
+    """Write `value`, broadcast, into the elements that an index selects."""
+    from .creation import as_tensor
+    from .tensor import Tensor
+
+    index = _expand(x, index)
+    if not isinstance(value, Tensor):
+        value = as_tensor(value, dtype=x.dtype)
+    view, picks = _basic(x, index)
+    if not picks:
+        inplace.copy_(view, value)
+        return
+    if len(picks) == 1 and picks[0][1].dtype is dt.bool_:
+        dim, mask = picks[0]
+        _set_mask(view, dim, mask, value)
+        return
+    raise NotImplementedError(
+        "assignment through integer index tensors is not supported; use scatter or index_add"
+    )
+
+
+def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
+    rest = view.dim() - dim - mask.dim()
+    _check_mask(view, dim, mask)
+    spread = ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
+    if value.dim() > rest:
+        raise RuntimeError(
+            "shape mismatch: a mask assigns one value, or one of the shape of the unmasked "
+            f"dimensions, to all selected elements; got a value of shape {list(value.shape)}"
+        )
+    inplace.assign(view, ops.where(spread, ops.cast(value, view.dtype), view))
+
+
+def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
+    from ..ir.sym import same
+
+    shape = view._meta.shape
+    for i, size in enumerate(mask._meta.shape):
+        if dim + i >= len(shape) or not same(size, shape[dim + i]):
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {i} does not match the shape "
+                f"of the indexed tensor {list(view.shape)} at index {dim + i}"
+            )
+
+
+def _expand(x: Tensor, index: Any) -> list[Any]:
+    """The index as a list with one entry per dimension (and Nones), Ellipsis resolved."""
+    from .creation import as_tensor
+    from .tensor import Tensor
+
+    items = list(index) if isinstance(index, tuple) else [index]
+    items = [
+        as_tensor(i) if isinstance(i, list | np.ndarray) and not isinstance(i, Tensor) else i
+        for i in items
+    ]
+    used = sum(
+        i.dim() if isinstance(i, Tensor) and i.dtype is dt.bool_ and i.dim() else 1
+        for i in items
+        if i is not None and i is not Ellipsis
+    )
+    if used > x.dim():
+        raise IndexError(f"too many indices for tensor of dimension {x.dim()}")
+    fill = [slice(None)] * (x.dim() - used)
+    places = [k for k, i in enumerate(items) if i is Ellipsis]
+    if len(places) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if places:
+        return items[: places[0]] + fill + items[places[0] + 1 :]
+    return items + fill
+
+
+def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Apply integers, slices and Nones; (the view, [(dimension in it, index tensor)])."""
+    from .tensor import Tensor
+
+    shape = x._meta.shape
+    starts: list[Dim] = []
+    limits: list[Dim] = []
+    steps: list[int] = []
+    kept: list[Dim] = []
+    picks: list[tuple[int, Tensor]] = []
+    d = 0
+    for item in items:
+        if item is None:
+            kept.append(1)
+            continue
+        if isinstance(item, Tensor) and (item.dim() or item.dtype is dt.bool_ or item._is_traced):
+            span = item.dim() if item.dtype is dt.bool_ else 1
+            picks.append((len(kept), item))
+            for size in shape[d : d + span]:
+                starts.append(0)
+                limits.append(size)
+                steps.append(1)
+                kept.append(size)
+            d += span
+            continue
+        size = shape[d]
+        if isinstance(item, slice):
+            start, limit, step, count = _slice(item, size)
+            kept.append(count)
+        else:
+            start = _integer(item, size, d)
+            limit, step = start + 1, 1
+        starts.append(start)
+        limits.append(limit)
+        steps.append(step)
+        d += 1
+    if any(s != 0 for s in starts) or tuple(limits) != shape or any(s != 1 for s in steps):
+        attrs = {"starts": tuple(starts), "limits": tuple(limits), "strides": tuple(steps)}
+        x = bind(Slice, (x,), attrs)
+    if x._meta.shape != tuple(kept):
+        x = bind(Reshape, (x,), {"shape": tuple(kept)})
+    elif x._base is None and not picks:
+        x = ops.reshape(x, tuple(kept))
+    return x, picks
+
+
+def _integer(item: Any, size: Dim, dim: int) -> Dim:
+    index = unwrap(item.item() if hasattr(item, "_meta") else item)
+    if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
+        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
+    if isinstance(index, int) and index < 0:
+        return size + index
+    return index
+
+
+def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
+    """Start, limit, step and count of a Python slice of a dimension."""
+    step = 1 if item.step is None else int(item.step)
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+
+    def clamp(bound: Any, default: Dim) -> Dim:
+        if bound is None:
+            return default
+        value = unwrap(bound.item() if hasattr(bound, "_meta") else bound)
+        if not isinstance(bound, SymInt) and isinstance(value, int) and value < 0:
+            return smax(size + value, 0)
+        return smin(value, size)
+
+    start, limit = clamp(item.start, 0), clamp(item.stop, size)
+    if isinstance(start, int) and isinstance(limit, int):
+        limit = max(start, limit)
+    elif less(limit, start):
+        limit = start
+    count = -((start - limit) // step)
+    return start, limit, step, count
+
+
+def _gather(view: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
+    """Apply index tensors: masks become positions, several indices become one linear index."""
+    from .creation import from_array
+
+    expanded: list[tuple[int, Tensor]] = []
+    for dim, index in picks:
+        if index.dtype is dt.bool_:
+            _check_mask(view, dim, index)
+            places = np.nonzero(index._array("indexing by a mask"))
+            expanded += [(dim + i, from_array(p.astype(np.int64))) for i, p in enumerate(places)]
+        elif index.dtype.kind != "i":
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        else:
+            expanded.append((dim, index))
+    if len(expanded) == 1:
+        dim, index = expanded[0]
+        return ops.take(view, index, dim)
+    dims = [d for d, _ in expanded]
+    first = dims[0] if dims == list(range(dims[0], dims[0] + len(dims))) else 0
+    rest = [d for d in range(view.dim()) if d not in dims]
+    order = [*rest[:first], *dims, *rest[first:]]
+    moved = ops.permute(view, order)
+    shape = view._meta.shape
+    linear: Any = None
+    for dim, index in expanded:
+        wrapped = ops.where(ops.lt(index, 0), ops.add(index, _size(shape[dim])), index)
+        linear = wrapped if linear is None else ops.add(ops.mul(linear, _size(shape[dim])), wrapped)
+    merged = 1
+    for d in dims:
+        merged = shape[d] * merged
+    target = (*(shape[d] for d in rest[:first]), merged, *(shape[d] for d in rest[first:]))
+    return ops.take(ops.reshape(moved, target), linear, first)
+
+
+def _size(size: Dim) -> int:
+    if not isinstance(size, int):
+        raise NotImplementedError("several index tensors need static sizes of indexed dimensions")
+    return size

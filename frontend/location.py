@@ -1,0 +1,30 @@
+"""The user's line: the innermost Python frame outside of calque."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+
+_PACKAGE = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+_OWN = tuple(
+    os.path.join(_PACKAGE, folder) + os.sep
+    for folder in ("ir", "passes", "codegen", "runtime", "frontend")
+)
+_ours: dict[str, bool] = {}
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a source file belongs to calque itself."""
+    known = _ours.get(filename)
+    if known is None:
+        known = _ours[filename] = os.path.realpath(filename).startswith(_OWN)
+    return known
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame that is not calque's, None where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame

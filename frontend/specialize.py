@@ -1,0 +1,145 @@
+"""One compiled structure of a call: does it fit, and how is it run."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir.sym import MIN, Expr
+from ..runtime.executable import KernelError
+from ..runtime.memory import Buffer
+from .capture import Captured
+from .driver import Program, compile_graph
+from .eager import contiguous
+from .pytree import unflatten
+from .storage import Storage, is_contiguous
+from .tensor import Tensor
+
+
+class Entry:
+    """A captured program with its native code."""
+
+    def __init__(self, captured: Captured, name: str) -> None:
+        self.captured = captured
+        self.name = name
+        self.program: Program = compile_graph(captured.module())
+        self.backward_program: Program | None = None
+        inputs = captured.inputs
+        self._arguments = len(captured.argument_metas)
+        self._state = [(i, e.tensor) for i, e in enumerate(inputs) if e.tensor is not None]
+        self._metas = [t._meta for _, t in self._state]
+        self._numbers = [
+            (i, e.getter, ctypes.c_double()) for i, e in enumerate(inputs) if e.getter is not None
+        ]
+        self._guards = captured.size_guards
+        self._symbols = self.program.symbols
+        # Where each size symbol is read: (argument, dimension).
+        places: dict[str, tuple[int, int]] = {}
+        for i, meta in enumerate(captured.argument_metas):
+            for d, size in enumerate(meta.shape):
+                if isinstance(size, Expr):
+                    places.setdefault(str(size), (i, d))
+        self._places = places
+
+    def alive(self) -> bool:
+        """Whether a later call may still find what this program depends on unchanged."""
+        return self.captured.guards.hold() and self._state_fits()
+
+    def _state_fits(self) -> bool:
+        return all(
+            t._meta is m or t._meta == m for (_, t), m in zip(self._state, self._metas, strict=True)
+        )
+
+    def matches(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether a call with these tensors can run this program."""
+        sizes: dict[str, int] = {}
+        for meta, x in zip(self.captured.argument_metas, leaves, strict=True):
+            for want, size in zip(meta.shape, x._sizes, strict=True):
+                if isinstance(want, int):
+                    if want != size:
+                        return False
+                elif size < MIN or sizes.setdefault(str(want), size) != size:
+                    return False
+        if not all(guard.holds(sizes) for guard in self._guards):
+            return False
+        return self.captured.guards.hold() and self._state_fits()
+
+    def run(self, leaves: Sequence[Tensor]) -> Any:
+        """Call the native code; returns what the function returned."""
+        captured = self.captured
+        sizes = tuple(leaves[i]._sizes[d] for i, d in map(self._places.__getitem__, self._symbols))
+        call = self.program.prepare(sizes)
+        keep, pointers = self._gather(leaves)
+        count = len(pointers)
+        outputs: list[Any] = []
+        for k, result in enumerate(captured.results):
+            if result.role == "state":
+                pointers.append(pointers[result.alias])  # type: ignore[index]
+                outputs.append(None)
+                continue
+            shape = call.shapes[count + k]
+            meta = self.program.outputs[k]
+            nbytes = meta.dtype.itemsize
+            for n in shape:
+                nbytes *= n
+            buffer = Buffer.empty(nbytes)
+            pointers.append(buffer.ptr)
+            outputs.append(Tensor._concrete(Storage(buffer), meta.with_shape(shape)))
+        try:
+            call.run(pointers)
+        except KernelError as error:
+            raise _user_error(error) from None
+        self._commit(keep, outputs)
+        returned = [outputs[slot] if isinstance(slot, int) else slot for slot in captured.returned]
+        if captured.backward is not None:
+            from .joint import attach
+
+            attach(self, sizes, leaves, outputs)
+        return unflatten(captured.out_spec, returned)
+
+    def _gather(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """The argument tensors as they are passed, and a pointer for each input."""
+        keep: list[Tensor] = []
+        pointers = [0] * len(self.captured.inputs)
+        for i in range(self._arguments):
+            x = leaves[i]
+            if not is_contiguous(x._sizes, x._strides):
+                if self.captured.inputs[i].storage.version:
+                    raise RuntimeError(
+                        f"argument {self.captured.inputs[i].name} is written in place, so it must "
+                        "be contiguous"
+                    )
+                x = contiguous(x)
+            keep.append(x)
+            pointers[i] = x.data_ptr()
+        for i, tensor in self._state:
+            pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
+        for i, getter, slot in self._numbers:
+            slot.value = getter()
+            pointers[i] = ctypes.addressof(slot)
+        return keep, pointers
+
+    def _commit(self, arguments: Sequence[Tensor], outputs: Sequence[Any]) -> None:
+        """Count the writes and move gradients to where the function left them."""
+        captured = self.captured
+        for tensor in captured.cleared:
+            tensor._grad = None
+        for result, output in zip(captured.results, outputs, strict=True):
+            if result.role == "state":
+                owner = result.tensor
+                if owner is None and result.alias is not None:
+                    owner = arguments[result.alias]
+                assert owner is not None
+                owner._storage.version += 1
+            elif result.role == "grad":
+                assert result.tensor is not None
+                result.tensor._grad = output
+
+
+def _user_error(error: KernelError) -> Exception:
+    """The exception of a failed check: index errors are IndexError as in PyTorch."""
+    text = str(error)
+    if error.message.startswith(("index", "Index")):
+        return IndexError(text)
+    return RuntimeError(text)

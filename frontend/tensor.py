@@ -1,0 +1,340 @@
+"""The one `Tensor` class: concrete (it has memory) or traced (it stands for a value of a program).
+
+A concrete tensor is a view (offset, sizes, strides) on a `Storage`. A traced tensor is a chain of
+view operators on a `TracedStorage`, whose current value a write replaces. Which of the two a
+tensor is never shows in user code, except where data are asked of a traced one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir.dtype import DType
+from ..ir.op import Op
+from ..ir.types import TensorMeta
+from .methods import Methods
+from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
+from .symint import Size, wrap
+
+if TYPE_CHECKING:
+    from .autograd import GradNode
+    from .trace import TracedStorage, ViewStep
+
+
+class Tensor(Methods):
+    """A multi-dimensional array of one dtype on one device, made by `calque.tensor` and others."""
+
+    _meta: TensorMeta
+    _storage: Storage | TracedStorage
+    _strides: Ints
+    _offset: int
+    _chain: tuple[ViewStep, ...]
+    _base: Tensor | None
+    _view: tuple[type[Op], dict[str, Any]] | None
+    _requires_grad: bool
+    _grad: Tensor | None
+    _grad_fn: GradNode | None
+    _output: int
+
+    __array_priority__ = 1000  # NumPy arrays defer to our operators
+
+    @classmethod
+    def _concrete(
+        cls, storage: Storage, meta: TensorMeta, strides: Ints | None = None, offset: int = 0
+    ) -> Tensor:
+        """A tensor over memory; row-major strides where none are given."""
+        self = Tensor._blank(meta)
+        self._storage = storage
+        self._strides = contiguous_strides(self._sizes) if strides is None else strides
+        self._offset = offset
+        return self
+
+    @classmethod
+    def _traced(
+        cls, storage: TracedStorage, meta: TensorMeta, chain: tuple[ViewStep, ...] = ()
+    ) -> Tensor:
+        """A tensor over a value of the program that is being traced."""
+        self = Tensor._blank(meta)
+        self._storage = storage
+        self._chain = chain
+        return self
+
+    @classmethod
+    def _blank(cls, meta: TensorMeta) -> Tensor:
+        self = object.__new__(cls)
+        self._meta = meta
+        self._base = self._view = self._grad = self._grad_fn = None
+        self._requires_grad = False
+        self._output = self._offset = 0
+        self._chain = ()
+        return self
+
+    # ---- what operators ask ---------------------------------------------------------------
+
+    @staticmethod
+    def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        from .dispatch import apply
+
+        return apply(op, operands, attrs)
+
+    def __calque_meta__(self) -> TensorMeta:
+        return self._meta
+
+    @property
+    def _is_traced(self) -> bool:
+        return not isinstance(self._storage, Storage)
+
+    # ---- what it is -----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes, symbolic ones included."""
+        return Size(wrap(d) for d in self._meta.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[dim]
+
+    @property
+    def dtype(self) -> DType:
+        """The data type of the elements."""
+        return self._meta.dtype
+
+    @property
+    def device(self) -> str:
+        """The device that holds the data: "cpu", "cuda:0", "meta"."""
+        return self._meta.device
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._meta.rank
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._meta.rank
+
+    def numel(self) -> Any:
+        """The number of elements."""
+        return wrap(self._meta.numel)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The strides in elements, or the stride of one dimension."""
+        from ..ir.sym import product
+
+        if self._is_traced:
+            shape = self._meta.shape
+            strides = tuple(wrap(product(shape[i + 1 :])) for i in range(len(shape)))
+        else:
+            strides = self._strides
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie row-major without gaps."""
+        return self._is_traced or is_contiguous(self._sizes, self._strides)
+
+    @property
+    def _sizes(self) -> Ints:
+        """The shape of a concrete tensor: plain ints."""
+        return self._meta.shape  # type: ignore[return-value]
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._concrete_storage("data_ptr()").pointer + self._offset * self.dtype.itemsize
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a float."""
+        return self.dtype.is_floating_point
+
+    # ---- data -----------------------------------------------------------------------------
+
+    def _concrete_storage(self, wanted: str) -> Storage:
+        if not isinstance(self._storage, Storage):
+            from .trace import data_dependence
+
+            raise data_dependence(self, wanted)
+        return self._storage
+
+    def _array(self, wanted: str = "the data") -> np.ndarray:
+        """The elements as an array that shares the memory."""
+        storage = self._concrete_storage(wanted)
+        return as_numpy(storage, self.dtype, self._sizes, self._strides, self._offset)
+
+    def numpy(self) -> np.ndarray:
+        """The elements as an array that shares the memory. Raises where a gradient is tracked."""
+        if self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                "instead."
+            )
+        return self._array("numpy()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array.astype(dtype) if dtype is not None else array.copy() if copy else array
+
+    def item(self) -> bool | int | float:
+        """The one element as a Python number."""
+        if self._is_traced or self._meta.numel != 1:
+            self._concrete_storage("item()")
+            raise RuntimeError(
+                f"a Tensor with {self._meta.numel} elements cannot be converted to Scalar"
+            )
+        return self._array("item()").item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists."""
+        return self._array("tolist()").tolist()
+
+    def __bool__(self) -> bool:
+        if self._is_traced:
+            self._concrete_storage("its truth value")
+        if self._meta.numel != 1:
+            what = "no values" if self._meta.numel == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self._meta.rank:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._meta.rank:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(int(self.shape[0])))
+
+    def __repr__(self) -> str:
+        from .printing import tensor_text
+
+        return tensor_text(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        array = np.ascontiguousarray(self._array("pickling"))
+        data = array.tobytes()
+        return _rebuild, (type(self), data, self.dtype, self._sizes, self._requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._grad_fn is not None:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user support the deepcopy protocol"
+            )
+        rebuild, args = self.__reduce_ex__(4)
+        memo[id(self)] = copied = rebuild(*args)
+        return copied
+
+    __hash__ = object.__hash__
+
+    # ---- autograd -------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through this tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Start or stop tracking gradients of a leaf."""
+        if not self.is_leaf and not value:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use "
+                "var_no_grad = var.detach()."
+            )
+        if value and not self.dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if value and self._is_traced and not self._requires_grad:
+            self._storage.trace.track_leaf(self)  # type: ignore[union-attr]
+        self._requires_grad = value
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.grad_fn is None
+
+    @property
+    def grad_fn(self) -> Any:
+        """The recorded operation that made it, None for leaves."""
+        if self._grad_fn is None and self._is_traced and self._requires_grad:
+            from .trace import origin
+
+            return origin(self)
+        return self._grad_fn
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` accumulated."""
+        from .trace import current_trace
+
+        trace = current_trace()
+        return self._grad if trace is None else trace.get_grad(self)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        from .trace import current_trace
+
+        if value is not None and value._meta.shape != self._meta.shape:
+            raise RuntimeError(
+                f"assigned grad has data of a different size: {value.shape} for {self.shape}"
+            )
+        trace = current_trace()
+        if trace is None:
+            self._grad = value
+        else:
+            trace.set_grad(self, value)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate the gradients of this tensor into the `.grad` of the leaves."""
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without gradient tracking."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value._is_traced or self._is_traced:
+            raise RuntimeError("assigning .data is not possible while tracing; use copy_()")
+        self._storage, self._strides = value._storage, value._strides
+        self._offset, self._meta = value._offset, value._meta
+
+
+def _rebuild(cls: type, data: bytes, dtype: DType, shape: Ints, requires_grad: bool) -> Tensor:
+    from .creation import from_array
+
+    made = from_array(np.frombuffer(data, dtype.numpy).reshape(shape).copy())
+    if cls is not Tensor:
+        made.__class__ = cls
+    made._requires_grad = requires_grad
+    return made

@@ -1,0 +1,332 @@
+"""Capture: runs Python once with tensors that hold SSA values, and functionalizes what it does.
+
+A `Trace` owns the program being built. Concrete tensors that an operation meets are lifted to
+named inputs. A `TracedStorage` holds the current value of a piece of memory: a write makes a new
+value through the `unview` of the view it goes through, and views are re-derived when they are
+read after a write. What changed of the lifted memory comes back as results that alias their
+inputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import FileLineColLoc
+from xdsl.ir import Block, SSAValue
+
+from ..ir.op import Builder, Op, file_location, infer
+from ..ir.ops.view import View
+from ..ir.sym import SymEnv
+from ..ir.types import TensorMeta, meta_of, to_type
+from .gradmode import is_grad_enabled
+from .location import user_frame
+from .storage import Storage, is_contiguous
+from .tensor import Tensor
+
+ViewStep = tuple[type[Op], dict[str, Any]]
+
+
+class TracedStorage:
+    """Memory in a trace: its current value, and a version that counts writes."""
+
+    __slots__ = ("__weakref__", "cache", "trace", "value", "version")
+
+    def __init__(self, trace: Trace, value: SSAValue) -> None:
+        self.trace = trace
+        self.value = value
+        self.version = 0
+        self.cache: dict[Any, SSAValue] = {}  # views already derived from the current value
+
+    def write(self, value: SSAValue) -> None:
+        self.value = value
+        self.version += 1
+        self.cache.clear()
+
+
+class Input:
+    """One argument of the traced program.
+
+    `tensor` is the concrete tensor that was lifted (state), None for arguments of the function.
+    `getter` reads a Python number that was lifted (a learning rate).
+    """
+
+    __slots__ = ("getter", "name", "role", "storage", "tensor")
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        storage: TracedStorage,
+        tensor: Tensor | None = None,
+        getter: Callable[[], float] | None = None,
+    ) -> None:
+        self.name = name
+        self.role = role
+        self.storage = storage
+        self.tensor = tensor
+        self.getter = getter
+
+
+class Trace:
+    """A program being built. `with trace:` makes it current for this thread."""
+
+    def __init__(self, env: SymEnv | None = None) -> None:
+        self.block = Block()
+        self.env = env or SymEnv()
+        self.builder = Builder(self.block, location=_location)
+        self.inputs: list[Input] = []
+        self.naming: Callable[[], dict[int, str]] = dict  # ids of concrete tensors to their paths
+        self.used: dict[int, Any] = {}  # modules and optimizers that ran, by id
+        self.grads: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
+        self.numbers: dict[Any, Tensor] = {}
+        self.closed = False
+        self._traced_leaves: list[Tensor] = []
+        self._keep: list[Any] = []  # what the ids above refer to
+        self._detached: dict[SSAValue, SSAValue] = {}
+
+    def __enter__(self) -> Trace:
+        _state.stack = [*_stack(), self]
+        self.env.__enter__()
+        self.builder.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.builder.__exit__(*exc)
+        self.env.__exit__(*exc)
+        _state.stack = _stack()[:-1]
+        self.closed = True
+
+    # ---- inputs ---------------------------------------------------------------------------
+
+    def argument(self, name: str, meta: TensorMeta, role: str = "input") -> Tensor:
+        """A new input of the program."""
+        return Tensor._traced(self._input(name, role, meta), meta)
+
+    def _input(self, name: str, role: str, meta: TensorMeta, **extra: Any) -> TracedStorage:
+        value = self.block.insert_arg(to_type(meta), len(self.block.args))
+        storage = TracedStorage(self, value)
+        self.inputs.append(Input(name, role, storage, **extra))
+        return storage
+
+    def lift_number(self, key: Any, getter: Callable[[], float], name: str) -> Tensor:
+        """A Python float that is read anew on each call, as a 0-d float64 input."""
+        from ..ir import dtype as dt
+
+        found = self.numbers.get(key)
+        if found is None:
+            meta = TensorMeta((), dt.float64)
+            found = Tensor._traced(self._input(name, "scalar", meta, getter=getter), meta)
+            self.numbers[key] = found
+        return found
+
+    def lift(self, tensor: Tensor) -> TracedStorage:
+        """The traced form of a concrete tensor's memory; a new input at its first use."""
+        storage = tensor._storage
+        assert isinstance(storage, Storage)
+        found = self.lifted.get(id(storage))
+        if found is None:
+            whole = tensor if tensor._base is None else _root(tensor)
+            if not is_contiguous(whole._sizes, whole._strides) or whole._offset:
+                raise RuntimeError(
+                    f"a tensor of shape {whole.shape} with strides {whole._strides} is captured; "
+                    "make it contiguous() first"
+                )
+            name = self.name_of(whole)
+            found = self._input(name, "state", whole._meta, tensor=whole)
+            self.lifted[id(storage)] = found
+            self._keep += [storage, whole]
+        return found
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether a concrete tensor's memory was lifted."""
+        return id(tensor._storage) in self.lifted
+
+    def name_of(self, tensor: Tensor) -> str:
+        """The path of a concrete tensor: `layers.0.weight`."""
+        return self.naming().get(id(tensor)) or f"captured_{len(self.inputs)}"
+
+    def note(self, obj: Any) -> None:
+        """Remember that a module or an optimizer ran: the program depends on its state."""
+        self.used[id(obj)] = obj
+
+    def track_leaf(self, tensor: Tensor) -> None:
+        """Remember a traced tensor that `requires_grad_()` made a leaf."""
+        self._traced_leaves.append(tensor)
+
+    # ---- values ---------------------------------------------------------------------------
+
+    def value(self, tensor: Tensor) -> SSAValue:
+        """The SSA value that a tensor stands for now."""
+        if isinstance(tensor._storage, Storage):
+            storage, chain = self.lift(tensor), concrete_chain(tensor)
+        else:
+            check_escape(tensor)
+            storage, chain = tensor._storage, tensor._chain
+        value = storage.value
+        for i, (op, attrs) in enumerate(chain):
+            key = (*((o.name, _frozen(a)) for o, a in chain[: i + 1]),)
+            found = storage.cache.get(key)
+            if found is None:
+                found = self.builder.emit(op, [value], attrs).results[0]
+                storage.cache[key] = found
+            value = found
+        return value
+
+    def record(self, op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        """Emit an operator; a view shares the memory of its operand."""
+        tracked = any(isinstance(x, Tensor) and x._requires_grad for x in operands)
+        if issubclass(op, View):
+            (x,) = operands
+            (meta,) = infer(op, [x._meta], attrs)
+            storage = self.lift(x) if isinstance(x._storage, Storage) else x._storage
+            chain = concrete_chain(x) if isinstance(x._storage, Storage) else x._chain
+            out = Tensor._traced(storage, meta, (*chain, (op, attrs)))
+            out._requires_grad = tracked and is_grad_enabled()
+            self.value(out)  # emitted here, so that errors and locations are the user's line
+            return out
+        values = [self.value(x) for x in operands]
+        if tracked and not is_grad_enabled():
+            values = [
+                self.detached(v) if x._requires_grad else v
+                for v, x in zip(values, operands, strict=True)
+            ]
+        results = self.builder.emit(op, values, attrs).results
+        out = [self.wrap(r, tracked and is_grad_enabled()) for r in results]
+        return out[0] if len(out) == 1 else tuple(out)
+
+    def detached(self, value: SSAValue) -> SSAValue:
+        """`value` through an explicit `detach`, so that the text says where gradients stop."""
+        from ..ir.ops.elementwise import Detach
+
+        found = self._detached.get(value)
+        if found is None:
+            found = self.builder.emit(Detach, [value], {}).results[0]
+            self._detached[value] = found
+        return found
+
+    def wrap(self, value: SSAValue, requires_grad: bool = False) -> Tensor:
+        """A tensor over a new value."""
+        out = Tensor._traced(TracedStorage(self, value), meta_of(value))
+        out._requires_grad = requires_grad and out.dtype.is_floating_point
+        return out
+
+    def write(self, tensor: Tensor, value: SSAValue) -> None:
+        """Replace what a tensor stands for, through the views between it and its memory."""
+        if isinstance(tensor._storage, Storage):
+            storage, chain = self.lift(tensor), concrete_chain(tensor)
+        else:
+            storage, chain = tensor._storage, tensor._chain
+        bases = [storage.value]
+        for op, attrs in chain[:-1]:
+            bases.append(self.builder.emit(op, [bases[-1]], attrs).results[0])
+        for (op, attrs), base in zip(reversed(chain), reversed(bases), strict=True):
+            assert issubclass(op, View)
+            value = op.unview(base, value, attrs)
+        storage.write(value)
+
+    # ---- gradients ------------------------------------------------------------------------
+
+    def get_grad(self, tensor: Tensor) -> Tensor | None:
+        """`.grad` as the program so far leaves it."""
+        found = self.grads.get(id(tensor))
+        return found[1] if found is not None else tensor._grad
+
+    def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        self.grads[id(tensor)] = (tensor, grad)
+
+    def leaves(self) -> list[Tensor]:
+        """Inputs that require gradients, in the order of their first use."""
+        lifted = [i.tensor for i in self.inputs if i.tensor is not None]
+        return [t for t in lifted if t._requires_grad] + self._traced_leaves
+
+
+def concrete_chain(tensor: Tensor) -> tuple[ViewStep, ...]:
+    """The views between a concrete tensor and the tensor that owns its memory."""
+    chain: list[ViewStep] = []
+    while tensor._base is not None and tensor._view is not None:
+        chain.append(tensor._view)
+        tensor = tensor._base
+    return tuple(reversed(chain))
+
+
+def _root(tensor: Tensor) -> Tensor:
+    while tensor._base is not None:
+        tensor = tensor._base
+    return tensor
+
+
+def _frozen(attrs: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted(attrs.items()))
+
+
+def _location() -> FileLineColLoc | None:
+    frame = user_frame()
+    if frame is None:
+        return None
+    location = file_location(frame.f_code.co_filename, frame.f_lineno)
+    assert isinstance(location, FileLineColLoc)
+    return location
+
+
+class _State(threading.local):
+    stack: list[Trace | None] = []
+
+
+_state = _State()
+
+
+def _stack() -> list[Trace | None]:
+    return _state.stack
+
+
+def current_trace() -> Trace | None:
+    """The innermost trace of this thread, None where operations run at once."""
+    stack = _state.stack
+    return stack[-1] if stack else None
+
+
+class untraced:
+    """Run operations at once although a trace is active (to create optimizer state, say)."""
+
+    def __enter__(self) -> None:
+        _state.stack = [*_stack(), None]
+
+    def __exit__(self, *exc: object) -> None:
+        _state.stack = _stack()[:-1]
+
+
+def check_escape(x: Any) -> None:
+    """Raise where a traced tensor is used after its trace has ended."""
+    if isinstance(x, Tensor) and isinstance(x._storage, TracedStorage) and x._storage.trace.closed:
+        raise RuntimeError(
+            f"a tensor {x._meta} that was traced at {origin(x)} is used outside of the function "
+            "that was being compiled; return it instead"
+        )
+
+
+def origin(tensor: Tensor) -> str:
+    """Where a traced tensor came from: operator and source line, or the input's name."""
+    storage = tensor._storage
+    assert isinstance(storage, TracedStorage)
+    for entry in storage.trace.inputs:
+        if entry.storage is storage:
+            return f"input {entry.name}"
+    op = storage.value.owner
+    if isinstance(op, Block):
+        return "a region argument"
+    name = op.name.removeprefix("calque.")
+    if isinstance(op.location, FileLineColLoc):
+        return f"{name} at {op.location.filename.data}:{op.location.line.data}"
+    return name
+
+
+def data_dependence(tensor: Tensor, wanted: str) -> Exception:
+    """The error for Python code that needs the data of a traced tensor."""
+    return RuntimeError(
+        f"{wanted} of a traced tensor {tensor._meta} ({origin(tensor)}) is asked for, but while "
+        "tracing it has no data. Branch on data with calque.where or calque.cond, loop with "
+        "calque.scan or calque.while_loop, or move this out of the compiled function."
+    )
