@@ -22,6 +22,7 @@ from .op import Op
 from .ops import creation, elementwise, reduce, view
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
+from .vectorarith import allow_vectors
 
 ALL_OPS: tuple[type[Op], ...] = (
     *creation.OPS,
@@ -36,6 +37,7 @@ Calque = Dialect("calque", list(ALL_OPS), [DimAttr, TensorEncoding])
 
 def context() -> Context:
     """A context with our dialects and the standard ones that the stages use."""
+    allow_vectors()
     ctx = Context()
     for dialect in (
         builtin.Builtin,

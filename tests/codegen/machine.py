@@ -8,26 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import llvmlite.binding as binding
 import numpy as np
-from xdsl.context import Context
-from xdsl.dialects import arith, builtin, cf, func, math, memref, scf, vector
-from xdsl.parser import Parser
+from xdsl.dialects import builtin, func
 
 from calque.codegen.cpu import compile_text
 from calque.codegen.kernel import SYMBOL, KernelText, kernel_text
 from calque.ir.target import Target
-from calque.ir.tile import Tile
-
-DIALECTS = (
-    builtin.Builtin,
-    func.Func,
-    arith.Arith,
-    math.Math,
-    memref.MemRef,
-    scf.Scf,
-    vector.Vector,
-    cf.Cf,
-    Tile,
-)
+from calque.ir.text import from_text
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -44,10 +30,7 @@ _numbers = itertools.count()
 
 
 def parse(text: str, verify: bool = True) -> builtin.ModuleOp:
-    context = Context()
-    for dialect in DIALECTS:
-        context.load_dialect(dialect)
-    module = Parser(context, text).parse_module()
+    module = from_text(text)
     if verify:
         module.verify()
     return module
@@ -102,8 +85,8 @@ def call(
 class Kernel:
     """A compiled kernel, callable with arrays, sizes and scalars in the order of the ABI."""
 
-    def __init__(self, text: str) -> None:
-        (op,) = functions(parse(text)).values()
+    def __init__(self, text: str, verify: bool = True) -> None:
+        (op,) = functions(parse(text, verify)).values()
         self.target = Target.host()
         self.source: KernelText = kernel_text(op, self.target)
         code = compile_text(self.source.text, self.target)
