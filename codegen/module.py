@@ -78,9 +78,10 @@ def compile_cached(texts: Sequence[str], target: Target, cache: ObjectCache | No
 
 
 def object_key(text: str, target: Target) -> str:
-    """Hash of all that an object depends on: the text, LLVM, the passes and the processor."""
+    """Cache key of an object, from all that it depends on: the text, LLVM, the passes and the
+    processor."""
     head = "\0".join((*_versions(), target.triple, target.cpu, target.features, text))
-    return hashlib.sha256(head.encode()).hexdigest()
+    return f"object-{hashlib.sha256(head.encode()).hexdigest()}"
 
 
 @lru_cache(maxsize=1)

@@ -222,8 +222,10 @@ class Executable:
                 if dim in self.artifact.symbols:
                     values.setdefault(str(dim), extent)
         for param, shape in zip(params, shapes, strict=True):
-            if any(evaluate(d, values) != n for d, n in zip(param.dims, shape, strict=True)):
+            if _evaluate(param, values) != tuple(shape):
                 raise ValueError(_mismatch(param, shape, values))
+        if unknown := [name for name in self.artifact.symbols if name not in values]:
+            raise ValueError(f"no input says what {', '.join(unknown)} is; give it")
         return tuple(values[name] for name in self.artifact.symbols)
 
     def prepare(self, sizes: Sequence[int], strides: Strides = ()) -> Call:
@@ -254,7 +256,7 @@ class Executable:
             if param.role == "output":
                 shape = tuple(d if isinstance(d, int) else next(output_dims) for d in param.dims)
             else:
-                shape = tuple(evaluate(dim, values) for dim in param.dims)
+                shape = _evaluate(param, values)
             shapes.append(shape)
             words += (n for n, dim in zip(shape, param.dims, strict=True) if isinstance(dim, str))
             words += _run_time_strides(param, shape, strides[i] if strides else None)
@@ -271,6 +273,20 @@ class Executable:
     ) -> None:
         """`prepare(sizes, strides).run(pointers, scalars)`."""
         self.prepare(sizes, strides).run(pointers, scalars)
+
+
+def _evaluate(param: ParamSpec, values: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of a parameter for given values of the symbols."""
+    try:
+        return tuple(evaluate(dim, values) for dim in param.dims)
+    except KeyError as error:
+        raise ValueError(
+            f"{param.name}: nothing says what {error} is in shape ({_dims(param)})"
+        ) from error
+
+
+def _dims(param: ParamSpec) -> str:
+    return ", ".join(map(str, param.dims))
 
 
 def _run_time_strides(
@@ -293,7 +309,6 @@ def _run_time_strides(
 def _mismatch(
     param: ParamSpec, shape: Sequence[int], values: Mapping[str, int] | None = None
 ) -> str:
-    dims = ", ".join(map(str, param.dims))
     known = ", ".join(f"{name} = {value}" for name, value in (values or {}).items())
     where = f" where {known}" if known else ""
-    return f"{param.name}: expected shape ({dims}){where}, got {tuple(shape)}"
+    return f"{param.name}: expected shape ({_dims(param)}){where}, got {tuple(shape)}"

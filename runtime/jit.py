@@ -90,10 +90,15 @@ def undefined_symbols(code: bytes) -> set[str] | None:
     return names - {"_GLOBAL_OFFSET_TABLE_"}  # which the linker makes
 
 
+@lru_cache(maxsize=1)
+def _host_features() -> dict[str, bool]:
+    return dict(llvm.get_host_cpu_features())
+
+
 def missing_features(features: str) -> list[str]:
     """Of processor features in LLVM's notation ("+avx2,-sse4a"), those that are asked for and
     that this processor is known not to have."""
-    host = llvm.get_host_cpu_features()
+    host = _host_features()
     asked = (word[1:] for word in features.split(",") if word.startswith("+"))
     return [name for name in asked if host.get(name) is False]
 

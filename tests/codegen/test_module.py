@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from calque.codegen import CodegenError, compile_module, llvm_text
 from calque.codegen.program import program
 from calque.ir.target import Target
+from calque.runtime.cache import DiskCache
 from calque.runtime.executable import Executable, KernelError
 
 from .machine import parse
@@ -96,6 +99,12 @@ def test_equal_kernels_are_compiled_once() -> None:
     assert len(cache) == 2
     assert artifact.kernels[0].code == artifact.kernels[1].code
     assert compile_module(parse(TEXT), Target.host(), cache) == artifact
+
+
+def test_objects_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = compile_module(parse(TEXT), Target.host(), DiskCache(tmp_path))
+    monkeypatch.setattr("calque.codegen.module.compile_texts", lambda texts, target: list(texts))
+    assert compile_module(parse(TEXT), Target.host(), DiskCache(tmp_path)) == artifact
 
 
 def test_signature() -> None:

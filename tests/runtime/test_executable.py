@@ -114,6 +114,10 @@ def test_sizes_are_solved_and_checked() -> None:
         exe.sizes_of([(8, 5), (4, 2)], {"K": 7})
     with pytest.raises(ValueError, match=r"y: expected shape \(B, 3\), got \(4,\)"):
         exe.sizes_of([(8, 5), (4,)], {"K": 7})
+    with pytest.raises(ValueError, match="no input says what K is"):
+        exe.sizes_of([(8, 5), (4, 3)])
+    with pytest.raises(ValueError, match=r"x: nothing says what 'B' is in shape \(2\*B, T\)"):
+        Executable(replace(exe.artifact, symbols=("T",))).prepare((5,))
     with pytest.raises(ValueError, match="expected 2 inputs, got 1"):
         exe.sizes_of([(8, 5)])
 
