@@ -19,7 +19,7 @@ from xdsl.dialects import (
 from xdsl.ir import Dialect
 
 from .op import Op
-from .ops import creation, elementwise, reduce, view
+from .ops import conv, creation, elementwise, index, pool, random, reduce, scatter, view
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
 from .vectorarith import allow_vectors
@@ -29,6 +29,11 @@ ALL_OPS: tuple[type[Op], ...] = (
     *elementwise.OPS,
     *view.OPS,
     *reduce.OPS,
+    *conv.OPS,
+    *pool.OPS,
+    *index.OPS,
+    *scatter.OPS,
+    *random.OPS,
 )
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 

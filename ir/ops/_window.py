@@ -1,0 +1,72 @@
+"""What convolution and pooling share: sizes of sliding windows, and windows over NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..sym import Dim, floordiv
+
+
+def dilated(size: Dim, step: int) -> Dim:
+    """The extent of `size` elements that are `step` apart."""
+    if step == 1 or (isinstance(size, int) and size == 0):
+        return size
+    return (size - 1) * step + 1
+
+
+def extent(kernel: Dim, dilation: int) -> Dim:
+    """The extent of a kernel whose taps are `dilation` apart."""
+    return (kernel - 1) * dilation + 1
+
+
+def window_count(size: Dim, taps: Dim, stride: int) -> Dim:
+    """How many windows of extent `taps` fit in `size` at steps of `stride`."""
+    return floordiv(size - taps, stride) + 1
+
+
+def int_list(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
+    """One number per spatial dimension. Raises RuntimeError where the count is wrong."""
+    if isinstance(value, int):
+        return (value,) * rank
+    given = tuple(int(v) for v in value)
+    if len(given) == 1:
+        return given * rank
+    if len(given) != rank:
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {rank} values, but got "
+            f"{name}={list(given)}"
+        )
+    return given
+
+
+def pad_array(
+    x: np.ndarray,
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int] | None = None,
+    value: float = 0,
+) -> np.ndarray:
+    """x (N, C, *spatial) with its elements spread by `dilation`, then padded; negative crops."""
+    steps = dilation or (1,) * len(padding)
+    sizes = [dilated(n, b) for n, b in zip(x.shape[2:], steps, strict=True)]
+    low = [max(lo, 0) for lo, _ in padding]
+    full = [n + a + max(hi, 0) for n, a, (_, hi) in zip(sizes, low, padding, strict=True)]
+    out = np.full((*x.shape[:2], *full), value, x.dtype)
+    inner = tuple(slice(a, a + n, b) for a, n, b in zip(low, sizes, steps, strict=True))
+    out[(..., *inner)] = x
+    crop = tuple(
+        slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(full, padding, strict=True)
+    )
+    return out[(..., *crop)]
+
+
+def windows(
+    x: np.ndarray, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> np.ndarray:
+    """(N, C, *out, *kernel): what each window of a padded x sees, a view of x."""
+    rank = len(kernel)
+    taps = tuple(extent(k, d) for k, d in zip(kernel, dilation, strict=True))
+    view = np.lib.stride_tricks.sliding_window_view(x, taps, axis=tuple(range(2, 2 + rank)))
+    steps = (*(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))
+    return view[(slice(None), slice(None), *steps)]

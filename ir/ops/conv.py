@@ -1,0 +1,385 @@
+"""Convolution over any number of spatial dimensions.
+
+One operator serves the forward and both gradients, to any order: with the input dilated by the
+stride it is the gradient of the input, and with batch and channels exchanged that of the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ..attrs import INT, INTS, PAIRS
+from ..op import Node, Op, Sample, Value, bind, meta
+from ..sym import Dim, floordiv, less, same
+from ..types import Shape, TensorMeta
+from ._common import check_devices
+from ._window import dilated, extent, int_list, pad_array, window_count, windows
+
+Pairs: TypeAlias = tuple[tuple[Dim, Dim], ...]
+
+
+class Conv(Op):
+    """Cross-correlation of x (N, C, *spatial) with w (O, C/groups, *kernel).
+
+    Per spatial dimension: the input is dilated by `input_dilation` (zeros between its elements),
+    padded by `padding` (low, high; negative crops), and read at steps of `stride` by a kernel whose
+    taps are `dilation` apart.
+    """
+
+    name = "calque.conv"
+    ATTRS = {
+        "stride": INTS,
+        "padding": PAIRS,
+        "dilation": INTS,
+        "input_dilation": INTS,
+        "groups": INT,
+    }
+    SAVED = ((0, 1), ())
+
+    @classmethod
+    def infer(
+        cls,
+        *metas: TensorMeta,
+        stride: tuple[int, ...],
+        padding: Pairs,
+        dilation: tuple[int, ...],
+        input_dilation: tuple[int, ...],
+        groups: int,
+    ) -> TensorMeta:
+        x, w = metas
+        device = check_devices(metas)
+        rank = w.rank - 2
+        _check(x, w, rank, stride, dilation, groups)
+        for name, given in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+            if len(given) != rank:
+                raise RuntimeError(
+                    f"expected {name} to be a single integer value or a list of {rank} values to "
+                    f"match the convolution dimensions, but got {name}={list(given)}"
+                )
+        sizes = x.shape[2:]
+        padded = tuple(
+            dilated(n, b) + lo + hi
+            for n, b, (lo, hi) in zip(sizes, input_dilation, padding, strict=True)
+        )
+        taps = tuple(extent(k, d) for k, d in zip(w.shape[2:], dilation, strict=True))
+        if any(less(p, t) for p, t in zip(padded, taps, strict=True)):
+            raise RuntimeError(
+                f"Calculated padded input size per channel: {_by(padded)}. Kernel size: "
+                f"{_by(taps)}. Kernel size can't be greater than actual input size"
+            )
+        spatial = (floordiv(p - t, s) + 1 for p, t, s in zip(padded, taps, stride, strict=True))
+        return TensorMeta((x.shape[0], w.shape[0], *spatial), x.dtype, device)
+
+    @staticmethod
+    def REFERENCE(
+        x: np.ndarray,
+        w: np.ndarray,
+        stride: tuple[int, ...],
+        padding: tuple[tuple[int, int], ...],
+        dilation: tuple[int, ...],
+        input_dilation: tuple[int, ...],
+        groups: int,
+    ) -> np.ndarray:
+        exact = np.float64 if x.dtype.itemsize == 8 else np.float32
+        x, w = (a.astype(exact) if a.dtype.kind not in "iu" else a for a in (x, w))
+        view = windows(pad_array(x, padding, input_dilation), w.shape[2:], stride, dilation)
+        rank = w.ndim - 2
+        n, channels = x.shape[:2]
+        out = view.shape[2 : 2 + rank]
+        view = view.reshape(n, groups, channels // groups, *view.shape[2:])
+        kernel = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+        space = "xyz"[:rank]
+        taps = "uvw"[:rank]
+        found = np.einsum(f"ngc{space}{taps},goc{taps}->ngo{space}", view, kernel, optimize=True)
+        return found.reshape(n, w.shape[0], *out)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        (g,), (x, w) = cotangents, node.operands
+        return (
+            _input_gradient(node, g, w) if node.needs[0] else None,
+            _weight_gradient(node, g, x) if node.needs[1] else None,
+        )
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        yield from _samples()
+
+
+def _input_gradient(node: Node, g: Value, w: Value) -> Value:
+    """Each input element meets the kernel's taps in reverse order: a convolution of the cotangent,
+    dilated by the stride, with the flipped kernel, its two channel dimensions exchanged."""
+    a = node.attrs
+    x, kernel = node.operand_metas[0], node.operand_metas[1].shape[2:]
+    padding: list[tuple[Dim, Dim]] = []
+    for i, k in enumerate(kernel):
+        taps = extent(k, a["dilation"][i])
+        low = taps - 1 - a["padding"][i][0]
+        spread_x = dilated(x.shape[2 + i], a["input_dilation"][i])
+        spread_g = dilated(meta(g).shape[2 + i], a["stride"][i])
+        padding.append((low, spread_x + taps - 1 - spread_g - low))
+    attrs = {
+        "stride": a["input_dilation"],
+        "padding": tuple(padding),
+        "dilation": a["dilation"],
+        "input_dilation": a["stride"],
+        "groups": a["groups"],
+    }
+    return bind(Conv, (g, mirrored(w, a["groups"])), attrs)
+
+
+def _weight_gradient(node: Node, g: Value, x: Value) -> Value:
+    """Each tap meets the input at steps of the stride: a convolution of the input with the
+    cotangent as kernel, dilated by the stride, which sums over the batch as its channels."""
+    from .view import reshape, transpose
+
+    a = node.attrs
+    groups: int = a["groups"]
+    mx, mw, mg = node.operand_metas[0], node.operand_metas[1], meta(g)
+    padding: list[tuple[Dim, Dim]] = []
+    for i, k in enumerate(mw.shape[2:]):
+        low = a["padding"][i][0]
+        spread_x = dilated(mx.shape[2 + i], a["input_dilation"][i])
+        spread_g = dilated(mg.shape[2 + i], a["stride"][i])
+        padding.append((low, spread_g - spread_x + extent(k, a["dilation"][i]) - 1 - low))
+    space = tuple(range(2, mx.rank))
+    batch, channels = mx.shape[:2]
+    if groups == 1:
+        x = transpose(x, (1, 0, *space))
+    else:  # (N, G*C, ...) to (C, G*N, ...): every group's batch stays with its group
+        each = floordiv(channels, groups)
+        x = reshape(x, (batch, groups, each, *mx.shape[2:]))
+        x = transpose(x, (2, 1, 0, *(i + 1 for i in space)))
+        x = reshape(x, (each, groups * batch, *mx.shape[2:]))
+    attrs = {
+        "stride": a["dilation"],
+        "padding": tuple(padding),
+        "dilation": a["stride"],
+        "input_dilation": a["input_dilation"],
+        "groups": groups,
+    }
+    found = bind(Conv, (x, transpose(g, (1, 0, *space))), attrs)
+    return transpose(found, (1, 0, *space))
+
+
+def mirrored(w: Value, groups: int) -> Value:
+    """A kernel (O, C/groups, *k) as that of the adjoint convolution, (C, O/groups, *k flipped)."""
+    from .view import flip, reshape, transpose
+
+    m = meta(w)
+    space = tuple(range(2, m.rank))
+    w = flip(w, space)
+    if groups == 1:
+        return transpose(w, (1, 0, *space))
+    outer, each, kernel = floordiv(m.shape[0], groups), m.shape[1], m.shape[2:]
+    w = reshape(w, (groups, outer, each, *kernel))
+    w = transpose(w, (0, 2, 1, *(i + 1 for i in space)))
+    return reshape(w, (groups * each, outer, *kernel))
+
+
+def _by(sizes: Sequence[Dim]) -> str:
+    return f"({' x '.join(map(str, sizes))})"
+
+
+_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half",
+          "bfloat16": "c10::BFloat16", "int64": "long", "int32": "int", "int16": "short",
+          "int8": "signed char", "uint8": "unsigned char", "bool": "bool"}  # fmt: skip
+
+
+def _check(
+    x: TensorMeta,
+    w: TensorMeta,
+    rank: int,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> None:
+    """What PyTorch's `check_shape_forward` checks, in its order and words."""
+    if x.dtype is not w.dtype:
+        raise RuntimeError(
+            f"Input type ({_NAMES[x.dtype.name]}) and weight type ({_NAMES[w.dtype.name]}) should "
+            "be the same"
+        )
+    if x.dtype.kind not in "fi":
+        raise RuntimeError(f"\"conv\" not implemented for '{x.dtype.name.capitalize()}'")
+    if rank < 1:
+        raise RuntimeError(f"weight should have at least three dimensions, got {w.rank}")
+    if any(s <= 0 for s in stride):
+        raise RuntimeError("non-positive stride is not supported")
+    if any(d <= 0 for d in dilation):
+        raise RuntimeError("dilation should be greater than zero")
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if x.rank != w.rank:
+        raise RuntimeError(
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
+            f"got input of size: {_list(x.shape)}"
+        )
+    out = w.shape[0]
+    if isinstance(out, int) and out < groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
+            f"got weight of size {_list(w.shape)} instead"
+        )
+    if isinstance(out, int) and out % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {_list(w.shape)} instead"
+        )
+    if not same(x.shape[1], w.shape[1] * groups):
+        raise RuntimeError(
+            f"Given groups={groups}, weight of size {_list(w.shape)}, expected input"
+            f"{_list(x.shape)} to have {w.shape[1] * groups} channels, but got {x.shape[1]} "
+            "channels instead"
+        )
+
+
+def _list(shape: Shape) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+# ---- the functions ---------------------------------------------------------------------------
+
+
+def conv(
+    x: Value,
+    w: Value,
+    bias: Value | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Value:
+    """`conv1d`, `conv2d` or `conv3d`, by the rank of w; x may lack the batch dimension.
+
+    `padding` is a number, one number per spatial dimension, "valid" or "same". Raises RuntimeError
+    in PyTorch's words where shapes do not fit.
+    """
+    rank = meta(w).rank - 2
+    strides, dilations = int_list(stride, rank, "stride"), int_list(dilation, rank, "dilation")
+    attrs = {
+        "stride": strides,
+        "padding": _padding(padding, meta(w).shape[2:], strides, dilations),
+        "dilation": dilations,
+        "input_dilation": (1,) * rank,
+        "groups": groups,
+    }
+    return _batched(x, w, bias, attrs)
+
+
+def conv_transpose(
+    x: Value,
+    w: Value,
+    bias: Value | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Value:
+    """`conv_transpose1d`, `2d` or `3d`: the adjoint of `conv` with respect to its input.
+
+    w is (C, O/groups, *kernel). Raises RuntimeError in PyTorch's words where shapes do not fit.
+    """
+    kernel = meta(w).shape[2:]
+    rank = len(kernel)
+    strides, dilations = int_list(stride, rank, "stride"), int_list(dilation, rank, "dilation")
+    pads = int_list(padding, rank, "padding")
+    extra = int_list(output_padding, rank, "output_padding")
+    for e, s, d in zip(extra, strides, dilations, strict=True):
+        if e >= max(s, d):
+            raise RuntimeError(
+                "output padding must be smaller than either stride or dilation, but got "
+                f"output_padding={list(extra)}, stride={list(strides)}, dilation={list(dilations)}"
+            )
+    taps = [extent(k, d) for k, d in zip(kernel, dilations, strict=True)]
+    attrs = {
+        "stride": (1,) * rank,
+        "padding": tuple(
+            (t - 1 - p, t - 1 - p + e) for t, p, e in zip(taps, pads, extra, strict=True)
+        ),
+        "dilation": dilations,
+        "input_dilation": strides,
+        "groups": groups,
+    }
+    return _batched(x, mirrored(w, groups), bias, attrs)
+
+
+def _batched(x: Value, w: Value, bias: Value | None, attrs: dict[str, object]) -> Value:
+    """Apply the operator, with a batch dimension added to an unbatched x, and add the bias."""
+    from .elementwise import add
+    from .view import reshape
+
+    m, mw = meta(x), meta(w)
+    unbatched = m.rank == mw.rank - 1
+    out = bind(Conv, (reshape(x, (1, *m.shape)) if unbatched else x, w), attrs)
+    if bias is not None:
+        b = meta(bias)
+        if b.rank != 1 or not same(b.shape[0], mw.shape[0]):
+            raise RuntimeError(
+                f"Given weight of size {_list(mw.shape)}, expected bias to be 1-dimensional with "
+                f"{mw.shape[0]} elements, but got bias of size {_list(b.shape)} instead"
+            )
+        out = add(out, reshape(bias, (b.shape[0], *(1,) * (mw.rank - 2))))
+    return reshape(out, meta(out).shape[1:]) if unbatched else out
+
+
+def _padding(
+    padding: int | str | Sequence[int],
+    kernel: Shape,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Pairs:
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        spare = [extent(k, d) - 1 for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((floordiv(n, 2), n - floordiv(n, 2)) for n in spare)
+    if isinstance(padding, str):
+        raise RuntimeError(f"Invalid padding string: '{padding}'")
+    pads = int_list(padding, len(kernel), "padding")
+    if any(p < 0 for p in pads):
+        raise RuntimeError("negative padding is not supported")
+    return tuple((p, p) for p in pads)
+
+
+def _samples() -> Iterable[Sample]:
+    rng = np.random.default_rng(0)
+
+    def one(x: Shape, w: Shape, s: int, p: int | Pairs, d: int, b: int = 1, groups: int = 1,
+            dtype: type = np.float32, **more: object) -> Sample:  # fmt: skip
+        rank = len(w) - 2
+        attrs = {
+            "stride": (s,) * rank,
+            "padding": ((p, p),) * rank if isinstance(p, int) else p,
+            "dilation": (d,) * rank,
+            "input_dilation": (b,) * rank,
+            "groups": groups,
+        }
+        arrays = (rng.standard_normal(x).astype(dtype), rng.standard_normal(w).astype(dtype))
+        return Sample(arrays, attrs, **more)  # type: ignore[arg-type]
+
+    yield one((2, 3, 8), (4, 3, 3), 1, 1, 1)
+    yield one((2, 3, 7, 6), (4, 3, 3, 2), 2, 1, 1)
+    yield one((1, 4, 9, 8), (6, 2, 3, 3), 2, ((2, 0), (0, 1)), 2, groups=2)
+    yield one((2, 4, 5, 5), (8, 1, 3, 3), 1, 1, 1, groups=4)  # depthwise
+    yield one((1, 2, 4, 5, 3), (3, 2, 2, 3, 1), 1, 0, 1, dtype=np.float64)
+    yield one((2, 3, 4, 4), (5, 3, 1, 1), 1, 0, 1)  # pointwise
+    yield one((2, 3, 4, 5), (2, 3, 3, 3), 1, 2, 1, b=2)
+    yield one((1, 1, 6), (1, 1, 2), 3, ((-1, 2),), 1)  # cropped; a remainder is left
+    yield one((0, 3, 5, 5), (2, 3, 3, 3), 1, 1, 1)
+    yield one((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1)
+    error = RuntimeError
+    yield one((1, 4, 9), (6, 3, 3), 1, 0, 1, error=(error, "expected input"))
+    yield one((1, 3, 2), (6, 3, 5), 1, 0, 1, error=(error, "can't be greater than actual input"))
+    yield one((1, 3, 5), (5, 3, 3), 1, 0, 1, groups=2, error=(error, "divisible by 2"))
+    yield one((1, 3, 5), (5, 3, 3), 0, 0, 1, error=(error, "non-positive stride"))
+
+
+OPS: tuple[type[Op], ...] = (Conv,)
+__all__ = ["Conv", "conv", "conv_transpose", "mirrored", "window_count"]

@@ -1,0 +1,384 @@
+"""Reading at indices that are data: gather, take, and the functions made from them.
+
+Indices count from zero; an index out of range is an error when the program runs. Functions that
+accept negative indices, as advanced indexing does, wrap them first with `check_index`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .. import dtype as dt
+from ..attrs import BOOL, DIM, INT
+from ..op import Node, Op, Sample, Value, bind, meta
+from ..sym import Dim, less, product
+from ..types import Shape, TensorMeta
+from ._common import broadcast_shapes, check_devices, normalize_dim
+
+OUT_OF_RANGE = "index out of range in self"
+
+
+def check_integer(index: TensorMeta, what: str) -> None:
+    """Raises IndexError unless indices are integers."""
+    if index.dtype not in (dt.int64, dt.int32):
+        raise IndexError(f"{what}: expected dtype int64 or int32 for index, got {index.dtype.name}")
+
+
+def _out_of_bounds(index: object, dim: int, size: Dim) -> str:
+    return f"index {index} is out of bounds for dimension {dim} with size {size}"
+
+
+class CheckIndex(Op):
+    """Indices into dimension `dim` of size `size`; one out of range is an error.
+
+    With `wrap`, negative indices count from the end.
+    """
+
+    name = "calque.check_index"
+    ATTRS = {"size": DIM, "dim": INT, "wrap": BOOL}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, size: Dim, dim: int, wrap: bool) -> TensorMeta:
+        check_integer(metas[0], "tensors used as indices")
+        return metas[0]
+
+    @staticmethod
+    def REFERENCE(index: np.ndarray, size: int, dim: int, wrap: bool) -> np.ndarray:
+        bad = (index < (-size if wrap else 0)) | (index >= size)
+        if bad.any():
+            raise IndexError(_out_of_bounds(index[bad][0], dim, size))
+        return np.where(index < 0, index + size, index)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        index = np.array([[0, -1, 2], [-3, 1, 0]])
+        yield Sample((index,), {"size": 3, "dim": 0, "wrap": True})
+        yield Sample((index.astype(np.int32),), {"size": 5, "dim": 1, "wrap": True})
+        yield Sample((index[:0],), {"size": 0, "dim": 0, "wrap": False})
+        for size, wrap in ((2, True), (3, False)):
+            error = (IndexError, f"out of bounds for dimension 1 with size {size}")
+            yield Sample((index,), {"size": size, "dim": 1, "wrap": wrap}, error=error)
+        attrs = {"size": 9, "dim": 1, "wrap": True}
+        yield Sample((index + 0.5,), attrs, error=(IndexError, "expected dtype"))
+
+
+class Take(Op):
+    """x along `dim` at each index: the index's shape stands in place of that dimension."""
+
+    name = "calque.take"
+    ATTRS = {"dim": INT}
+    SAVED = ((1,), ())
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, dim: int) -> TensorMeta:
+        x, index = metas
+        check_devices(metas)
+        check_integer(index, "take()")
+        if x.rank == 0:
+            raise IndexError("take(): expected a tensor with dimensions, got one without")
+        dim = normalize_dim(dim, x.rank)
+        return x.with_shape((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+        check_range(index, x.shape[dim])
+        return np.take(x, index, axis=dim)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        from .scatter import index_add
+
+        (g,), index = cotangents, node.operands[1]
+        return index_add(zeros(node.operand_metas[0], g), node.attrs["dim"], index, g), None
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for x, index, dim in take_samples():
+            yield Sample((x, index), {"dim": dim})
+        x = np.zeros((3, 2), np.float32)
+        for bad in (3, -1):
+            yield Sample((x, np.array([0, bad])), {"dim": 0}, error=(IndexError, OUT_OF_RANGE))
+
+
+class Gather(Op):
+    """result[i, j, k] = x[index[i, j, k], j, k] for `dim` 0, and so on (`torch.gather`)."""
+
+    name = "calque.gather"
+    ATTRS = {"dim": INT}
+    SAVED = ((1,), ())
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, dim: int) -> TensorMeta:
+        x, index = metas
+        check_devices(metas)
+        check_gather("gather()", x, index, dim)
+        return x.with_shape(index.shape)
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+        return x[places(index, dim % x.ndim, x.shape)]
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        from .scatter import scatter_add
+
+        (g,), index, x = cotangents, node.operands[1], node.operand_metas[0]
+        dim = normalize_dim(node.attrs["dim"], x.rank)
+        if _one_per_row(x, node.operand_metas[1], dim):
+            return _spread_one(g, index, x, dim), None
+        return scatter_add(zeros(x, g), dim, index, g), None
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for x, index, dim in gather_samples():
+            yield Sample((x, index), {"dim": dim})
+        x, error = np.zeros((3, 2), np.float32), RuntimeError
+        index = np.zeros((3, 3), np.int64)
+        yield Sample((x, index), {"dim": 0}, error=(error, "Size does not match at dimension 1"))
+        yield Sample((x, index[0]), {"dim": 0}, error=(error, "same number of dimensions"))
+        for bad in (3, -1):
+            index = np.full((1, 2), bad)
+            yield Sample((x, index), {"dim": 0}, error=(IndexError, "out of bounds"))
+
+
+def check_gather(name: str, x: TensorMeta, index: TensorMeta, dim: int) -> None:
+    """What PyTorch asks of gather and scatter, in its words."""
+    check_integer(index, name)
+    if index.rank != x.rank:
+        raise RuntimeError(
+            f"{name}: Index tensor must have the same number of dimensions as input tensor"
+        )
+    if x.rank == 0:
+        raise IndexError(f"{name}: expected tensors with dimensions")
+    dim = normalize_dim(dim, x.rank)
+    for i, (n, m) in enumerate(zip(x.shape, index.shape, strict=True)):
+        if i != dim and less(n, m):
+            raise RuntimeError(
+                f"Size does not match at dimension {i} expected index {sizes(index.shape)} to be "
+                f"no larger than self {sizes(x.shape)} apart from dimension {dim}"
+            )
+
+
+def sizes(shape: Shape) -> str:
+    """A shape as messages show it."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def check_range(index: np.ndarray, size: int) -> None:
+    """Raises IndexError in PyTorch's words where an index is out of range."""
+    if ((index < 0) | (index >= size)).any():
+        raise IndexError(OUT_OF_RANGE)
+
+
+def places(index: np.ndarray, dim: int, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """The NumPy index of what gather reads. Raises IndexError where an index is out of range."""
+    bad = (index < 0) | (index >= shape[dim])
+    if bad.any():
+        raise IndexError(_out_of_bounds(index[bad][0], dim, shape[dim]))
+    found = list(np.indices(index.shape, sparse=True))
+    found[dim] = index
+    return tuple(found)
+
+
+def zeros(like: TensorMeta, witness: Value) -> Value:
+    """Zeros of a shape and dtype."""
+    from .creation import full
+
+    return full(like.shape, 0, like.dtype, witness)
+
+
+def _one_per_row(x: TensorMeta, index: TensorMeta, dim: int) -> bool:
+    """Whether gather picks one element of every row of x along `dim`."""
+    return index.shape == (*x.shape[:dim], 1, *x.shape[dim + 1 :])
+
+
+def _spread_one(g: Value, index: Value, x: TensorMeta, dim: int) -> Value:
+    """The adjoint of picking one element per row: a comparison per element, which fuses."""
+    from .creation import iota
+    from .elementwise import eq, where
+    from .view import reshape
+
+    position = iota(x.shape[dim], meta(index).dtype, index)
+    position = reshape(position, (x.shape[dim], *(1,) * (x.rank - 1 - dim)))
+    return where(eq(index, position), g, 0)
+
+
+def take_samples() -> Iterable[tuple[np.ndarray, np.ndarray, int]]:
+    """(x, index, dim) for `take` and its relatives."""
+    rng = np.random.default_rng(0)
+
+    def x(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    yield x(5, 3), np.array([0, 4, 4, 2]), 0
+    yield x(5, 3), np.array([3, 1]), 0
+    yield x(2, 3, 4), np.array([[2, 0], [1, 2]]), 1
+    yield x(2, 3, 4).astype(np.float64), np.array([3, 1], np.int32), -1
+    yield x(4), np.asarray(2), 0
+    yield x(4, 2), np.zeros((0, 3), np.int64), 0
+    yield x(1, 1), np.array([0]), 1
+
+
+def gather_samples() -> Iterable[tuple[np.ndarray, np.ndarray, int]]:
+    """(x, index, dim) for `gather` and its relatives."""
+    rng = np.random.default_rng(0)
+    for shape, index, dim, dtype in (
+        ((3, 4), (2, 4), 0, np.int64),
+        ((3, 4), (3, 1), 1, np.int64),
+        ((2, 3, 4), (2, 2, 3), -1, np.int32),
+        ((3, 1, 2), (3, 1, 2), 1, np.int64),
+        ((5,), (7,), 0, np.int64),
+        ((4, 2), (0, 2), 0, np.int64),
+    ):
+        x = rng.standard_normal(shape).astype(np.float32)
+        yield x, rng.integers(0, shape[dim], index).astype(dtype), dim
+
+
+# ---- the functions ---------------------------------------------------------------------------
+
+
+def gather(x: Value, dim: int, index: Value) -> Value:
+    """`torch.gather`: one element of x along `dim` per index."""
+    return bind(Gather, (x, index), {"dim": normalize_dim(dim, meta(x).rank)})
+
+
+def take(x: Value, dim: int, index: Value) -> Value:
+    """x along `dim` at an index tensor of any rank, whose shape replaces that dimension."""
+    return bind(Take, (x, index), {"dim": normalize_dim(dim, meta(x).rank)})
+
+
+def check_index(index: Value, size: Dim, dim: int = 0, *, wrap: bool = True) -> Value:
+    """Indices that are sure to lie in 0..size-1; negative ones count from the end (`wrap`)."""
+    return bind(CheckIndex, (index,), {"size": size, "dim": dim, "wrap": wrap})
+
+
+def index_select(x: Value, dim: int, index: Value) -> Value:
+    """`torch.index_select`: x along `dim` at a vector of indices."""
+    if meta(index).rank > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if meta(index).rank == 0:
+        from .view import reshape
+
+        index = reshape(index, (1,))
+    return take(x, dim, index)
+
+
+def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Value:
+    """Rows of weight (V, D) at ids of any shape; rows at `padding_idx` get no gradient."""
+    from .elementwise import detach, eq, where
+    from .view import reshape
+
+    m = meta(weight)
+    if m.rank != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    rows = take(weight, 0, ids)
+    if padding_idx is None:
+        return rows
+    if padding_idx < 0 and isinstance(m.shape[0], int):
+        padding_idx += m.shape[0]
+    padded = reshape(eq(ids, padding_idx), (*meta(ids).shape, 1))
+    return where(padded, detach(rows), rows)
+
+
+def one_hot(ids: Value, classes: Dim) -> Value:
+    """int64 (*ids.shape, classes): one where the class is the id, which must be in range."""
+    from .creation import iota
+    from .elementwise import cast, eq
+    from .view import reshape
+
+    m = meta(ids)
+    ids = reshape(check_index(ids, classes, m.rank, wrap=False), (*m.shape, 1))
+    return cast(eq(ids, iota(classes, m.dtype, ids)), dt.int64)
+
+
+def pick(x: Value, dim: int, index: Value) -> Value:
+    """One element of each row of x along `dim`; index has x's shape without that dimension.
+
+    The gather of cross entropy: `pick(log_probabilities, 1, targets)`.
+    """
+    from .view import reshape
+
+    m = meta(x)
+    dim = normalize_dim(dim, m.rank)
+    kept = meta(index).shape
+    return reshape(gather(x, dim, reshape(index, (*kept[:dim], 1, *kept[dim:]))), kept)
+
+
+class Selection:
+    """Advanced indexing as one `take`: which dimensions an index tensor each is given for.
+
+    `x` is the indexed tensor with those dimensions brought together and flattened into `dim`,
+    `index` the flat indices. `restore` gives a tensor of x's new form its old form back; `result`
+    puts the index dimensions where PyTorch has them.
+    """
+
+    def __init__(self, x: Value, indices: Sequence[Value | None]) -> None:
+        from .view import reshape, transpose
+
+        m = meta(x)
+        if len(indices) > m.rank:
+            raise IndexError(
+                f"too many indices for tensor of dimension {m.rank} (got {len(indices)})"
+            )
+        self.dims = [d for d, i in enumerate(indices) if i is not None]
+        given = [i for i in indices if i is not None]
+        if any(meta(i).dtype is dt.bool_ for i in given):
+            raise RuntimeError(
+                "the size of a result of boolean indexing depends on data; use where() instead"
+            )
+        self.adjacent = self.dims[-1] - self.dims[0] == len(self.dims) - 1
+        others = [d for d in range(m.rank) if d not in self.dims]
+        self.dim = self.dims[0] if self.adjacent else 0
+        self.perm = (*others[: self.dim], *self.dims, *others[self.dim :])
+        moved = transpose(x, self.perm) if self.perm != tuple(range(m.rank)) else x
+        self.moved = meta(moved).shape
+        flat = product(m.shape[d] for d in self.dims)
+        end = self.dim + len(self.dims)
+        self.x = reshape(moved, (*self.moved[: self.dim], flat, *self.moved[end:]))
+        self.index = _flat_index(m, self.dims, given)
+
+    def restore(self, x: Value) -> Value:
+        """A tensor in the form of `self.x` in the form of the original."""
+        from .view import reshape, transpose
+
+        inverse = tuple(int(i) for i in np.argsort(self.perm))
+        x = reshape(x, self.moved)
+        return transpose(x, inverse) if inverse != tuple(range(len(inverse))) else x
+
+
+def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) -> Value:
+    """Index tensors, broadcast together, as one index into the flattened dimensions."""
+    from .creation import size
+    from .elementwise import add, cast, mul
+    from .view import broadcast_to
+
+    try:
+        shape = broadcast_shapes(*(meta(i).shape for i in indices))
+    except RuntimeError:
+        shapes = ", ".join(sizes(meta(i).shape) for i in indices)
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+        ) from None
+    flat: Value = None
+    for d, index in zip(dims, indices, strict=True):
+        checked = check_index(cast(index, dt.int64), x.shape[d], d)
+        checked = broadcast_to(checked, shape)
+        flat = checked if flat is None else add(mul(flat, size(x.shape[d], flat)), checked)
+    return flat
+
+
+def index(x: Value, indices: Sequence[Value | None]) -> Value:
+    """`x[indices]` with an integer tensor or None (all of it) per leading dimension of x.
+
+    Negative indices count from the end. The index dimensions stand where the indexed ones were,
+    or in front where those are not adjacent, as in PyTorch.
+    """
+    if all(i is None for i in indices):
+        return x
+    selection = Selection(x, indices)
+    return take(selection.x, selection.dim, selection.index)
+
+
+OPS: tuple[type[Op], ...] = (CheckIndex, Take, Gather)

@@ -1,0 +1,452 @@
+"""Pooling over spatial windows: sums, maxima, and where the maxima are.
+
+Average pooling is a window sum divided by the window's size; its gradient is a window sum of the
+cotangent, dilated by the stride. The gradient of max pooling reads, for each input element, the
+windows that hold it, and so needs no scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import dtype as dt
+from ..attrs import DIMS, INTS, PAIRS
+from ..op import Node, Op, Sample, Value, bind, meta
+from ..sym import Dim, floordiv, less, same, smin
+from ..types import Shape, TensorMeta
+from ._window import dilated, extent, int_list, pad_array, window_count, windows
+
+Ints: TypeAlias = tuple[int, ...]
+Pairs: TypeAlias = tuple[tuple[Dim, Dim], ...]
+
+
+class Pool(Op):
+    """Base: one result element per window of x (N, C, *spatial).
+
+    `padding` (low, high; negative crops) adds elements that do not count; kernel taps are
+    `dilation` apart.
+    """
+
+    ATTRS = {"kernel": INTS, "stride": INTS, "padding": PAIRS, "dilation": INTS}
+
+    @classmethod
+    def infer(
+        cls, *metas: TensorMeta, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
+    ) -> TensorMeta:
+        x = metas[0]
+        rank = len(kernel)
+        if x.dtype.kind == "b":
+            raise RuntimeError(f"\"{cls.name}\" not implemented for 'Bool'")
+        if x.rank != rank + 2:
+            raise RuntimeError(
+                f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input, but "
+                f"got size [{', '.join(map(str, x.shape))}]"
+            )
+        spatial: list[Dim] = []
+        for n, k, s, (lo, hi), d in zip(
+            x.shape[2:], kernel, stride, padding, dilation, strict=True
+        ):
+            if min(k, s, d) <= 0:
+                raise RuntimeError("kernel size, stride and dilation should be greater than zero")
+            if less(n + lo + hi, extent(k, d)):
+                raise RuntimeError(
+                    f"Given input size: ({'x'.join(map(str, x.shape[1:]))}) and kernel size {k}. "
+                    "Calculated output size is too small"
+                )
+            spatial.append(window_count(n + lo + hi, extent(k, d), s))
+        return x.with_shape((*x.shape[:2], *spatial))
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        rng = np.random.default_rng(0)
+
+        def one(shape: Shape, k: Ints, s: Ints, padding: Pairs, d: int = 1, **more: Any) -> Sample:
+            attrs = {"kernel": k, "stride": s, "padding": padding, "dilation": (d,) * len(k)}
+            # Distinct values, so that each window has one maximum.
+            x = rng.permutation(math.prod(shape)).reshape(shape).astype(np.float32) / 8
+            return Sample((x,), attrs, **more)
+
+        yield one((2, 3, 8), (2,), (2,), ((0, 0),))
+        yield one((2, 3, 7, 9), (3, 2), (2, 3), ((1, 1), (0, 1)))
+        yield one((1, 2, 9, 8), (3, 3), (1, 2), ((1, 1), (1, 0)), 2)
+        yield one((1, 2, 4, 6, 4), (2, 3, 2), (2, 3, 2), ((0, 0),) * 3)
+        yield one((1, 1, 7), (2,), (3,), ((0, -1),))
+        yield one((0, 2, 4, 4), (2, 2), (2, 2), ((0, 0),) * 2)
+        yield one((1, 1, 1, 1), (1, 1), (1, 1), ((0, 0),) * 2)
+        yield one((2, 1, 5), (5,), (1,), ((0, 0),))
+        bad = (RuntimeError, "output size is too small")
+        yield one((1, 1, 2), (3,), (1,), ((0, 0),), error=bad)
+
+
+def _view(x: np.ndarray, value: float, attrs: dict[str, Any]) -> np.ndarray:
+    """(N, C, *out, window): the windows with their taps flattened, padded with `value`."""
+    view = windows(
+        pad_array(x, attrs["padding"], value=value),
+        attrs["kernel"], attrs["stride"], attrs["dilation"],
+    )  # fmt: skip
+    return view.reshape(*view.shape[: x.ndim], math.prod(attrs["kernel"]))
+
+
+def _lowest(dtype: np.dtype) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+class MaxPool(Pool):
+    """The largest element of each window; NaN where the window has one."""
+
+    name = "calque.max_pool"
+    SAVED = ((0,), ())
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, **attrs: Any) -> np.ndarray:
+        return _view(x, _lowest(x.dtype), attrs).max(axis=-1)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        tap = bind(ArgmaxPool, (node.operands[0],), dict(node.attrs))
+        return (_route(cotangents[0], tap, node.operand_metas[0], dict(node.attrs)),)
+
+
+class ArgmaxPool(Pool):
+    """Which tap of each window holds its maximum, counted in row-major order, as int32.
+
+    Of equal maxima the first is taken, of NaNs the last, as PyTorch does.
+    """
+
+    name = "calque.argmax_pool"
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta:
+        return super().infer(*metas, **attrs).with_dtype(dt.int32)
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, **attrs: Any) -> np.ndarray:
+        lowest = _lowest(x.dtype)
+        view = _view(x, lowest, attrs)
+        # Padding never wins, even over elements that are themselves the lowest value.
+        real = _view(np.ones_like(x, np.bool_), False, attrs)
+        best = view.max(axis=-1, keepdims=True)
+        first = np.argmax((view == best) & real, axis=-1)
+        nan = np.isnan(view) if x.dtype.kind not in "iu" else np.zeros(view.shape, np.bool_)
+        last = view.shape[-1] - 1 - np.argmax(nan[..., ::-1], axis=-1)
+        return np.where(nan.any(axis=-1), last, first)
+
+
+class SumPool(Pool):
+    """The sum of each window."""
+
+    name = "calque.sum_pool"
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, **attrs: Any) -> np.ndarray:
+        return _view(x, 0, attrs).sum(axis=-1, dtype=x.dtype)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        (g,), x, attrs = cotangents, node.operand_metas[0], dict(node.attrs)
+        if _tiles(x.shape[2:], attrs):
+            return (_from_blocks(_repeat(g, attrs["kernel"]), x),)
+        low, high = _adjoint_padding(x.shape[2:], meta(g).shape[2:], attrs)
+        attrs |= {"stride": (1,) * len(low), "padding": ((0, 0),) * len(low)}
+        return (bind(SumPool, (_spread(g, low, high, node.attrs["stride"], 0),), attrs),)
+
+
+class MaxPoolGrad(Op):
+    """The gradient of max pooling: each element of g goes to the tap that `tap` names.
+
+    g and tap are per window; `size` is the spatial shape of the result.
+    """
+
+    name = "calque.max_pool_grad"
+    ATTRS = {**Pool.ATTRS, "size": DIMS}
+    SAVED = ((1,), ())
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, size: Shape, **attrs: Any) -> TensorMeta:
+        g, tap = metas
+        if tap.dtype is not dt.int32 or g.rank != tap.rank:
+            raise RuntimeError(f"expected taps of dtype int32 for {g}, got {tap}")
+        if len(size) != g.rank - 2 or not all(map(same, g.shape, tap.shape)):
+            raise RuntimeError(f"expected operands of one shape, got {g} and {tap}")
+        return g.with_shape((*g.shape[:2], *size))
+
+    @staticmethod
+    def REFERENCE(g: np.ndarray, tap: np.ndarray, size: Ints, **attrs: Any) -> np.ndarray:
+        out = np.zeros((*g.shape[:2], *size), g.dtype)
+        kernel = attrs["kernel"]
+        where = np.unravel_index(tap, kernel)
+        lead = np.indices(g.shape, sparse=True)
+        spatial = [
+            start * s - lo + t * d
+            for start, s, (lo, _), t, d in zip(
+                lead[2:], attrs["stride"], attrs["padding"], where, attrs["dilation"], strict=True
+            )
+        ]
+        np.add.at(out, (*lead[:2], *spatial), g)
+        return out
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        """Reads the cotangent where each window's maximum is: a gather along flat positions."""
+        from .index import gather
+        from .view import reshape
+
+        (c,), tap, g = cotangents, node.operands[1], node.operand_metas[0]
+        shape = node.attrs["size"]
+        flat = flat_positions(tap, shape, dict(node.attrs))
+        lead = meta(c).shape[:2]
+        numel = meta(c).with_shape(shape).numel
+        count = g.with_shape(g.shape[2:]).numel
+        found = gather(reshape(c, (*lead, numel)), 2, reshape(flat, (*lead, count)))
+        return reshape(found, g.shape), None
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        rng = np.random.default_rng(1)
+        for sample in MaxPool.samples():
+            if sample.error is None:
+                (x,) = sample.args
+                tap = np.asarray(ArgmaxPool.REFERENCE(x, **sample.attrs), np.int32)
+                g = rng.standard_normal(tap.shape).astype(np.float32)
+                yield Sample((g, tap), {**sample.attrs, "size": x.shape[2:]})
+
+
+# ---- parts of the gradients ------------------------------------------------------------------
+
+
+def _route(g: Value, tap: Value, x: TensorMeta, attrs: dict[str, Any]) -> Value:
+    """`MaxPoolGrad`, or where windows tile the input a comparison per element."""
+    from .creation import iota
+    from .elementwise import eq, where
+    from .view import reshape
+
+    if not _tiles(x.shape[2:], attrs):
+        return bind(MaxPoolGrad, (g, tap), {**attrs, "size": x.shape[2:]})
+    kernel = attrs["kernel"]
+    taps = iota(math.prod(kernel), dt.int32, tap)
+    taps = reshape(taps, tuple(n for k in kernel for n in (1, k)))
+    blocks = where(eq(_interleave(tap), taps), _interleave(g), 0)
+    return _from_blocks(blocks, x)
+
+
+def _tiles(spatial: Shape, attrs: dict[str, Any]) -> bool:
+    """Whether the windows cover each element exactly once, for certain."""
+    return (
+        attrs["kernel"] == attrs["stride"]
+        and all(d == 1 for d in attrs["dilation"])
+        and all(p == (0, 0) for p in attrs["padding"])
+        and all(n % k == 0 for n, k in zip(spatial, attrs["kernel"], strict=True))
+    )
+
+
+def _interleave(x: Value) -> Value:
+    """(N, C, A, B) as (N, C, A, 1, B, 1)."""
+    from .view import reshape
+
+    m = meta(x)
+    return reshape(x, (*m.shape[:2], *(n for d in m.shape[2:] for n in (d, 1))))
+
+
+def _repeat(x: Value, kernel: Ints) -> Value:
+    """(N, C, A, B) as (N, C, A, k, B, k)."""
+    from .view import broadcast_to
+
+    m = meta(x)
+    shape = (n for d, k in zip(m.shape[2:], kernel, strict=True) for n in (d, k))
+    return broadcast_to(_interleave(x), (*m.shape[:2], *shape))
+
+
+def _from_blocks(blocks: Value, x: TensorMeta) -> Value:
+    """(N, C, A, k, B, k) as (N, C, A*k, B*k)."""
+    from .view import reshape
+
+    return reshape(blocks, x.shape)
+
+
+def _adjoint_padding(
+    size: Shape, out: Shape, attrs: dict[str, Any]
+) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+    """The padding with which windows at stride 1 over the dilated cotangent give back the input."""
+    low: list[Dim] = []
+    high: list[Dim] = []
+    for n, o, k, s, d, (lo, _) in zip(
+        size, out, attrs["kernel"], attrs["stride"], attrs["dilation"], attrs["padding"],
+        strict=True,
+    ):  # fmt: skip
+        taps = extent(k, d)
+        low.append(taps - 1 - lo)
+        high.append(n + taps - 1 - dilated(o, s) - low[-1])
+    return tuple(low), tuple(high)
+
+
+def _spread(
+    g: Value, low: tuple[Dim, ...], high: tuple[Dim, ...], stride: Ints, value: int
+) -> Value:
+    """g with its spatial elements `stride` apart and padded."""
+    from .shape import pad
+
+    return pad(g, (0, 0, *low), (0, 0, *high), (0, 0, *(s - 1 for s in stride)), value)
+
+
+def flat_positions(tap: Value, shape: Shape, attrs: dict[str, Any]) -> Value:
+    """Positions in the flattened spatial input, as int64, of the taps that `argmax_pool` found."""
+    from .creation import iota, size
+    from .elementwise import add, cast, floor_divide, mul, remainder, sub
+    from .view import reshape
+
+    m = meta(tap)
+    rank = len(shape)
+    rest = cast(tap, dt.int64)
+    flat: Value = None
+    scale: Dim = 1
+    for i in reversed(range(rank)):
+        k, s, d = attrs["kernel"][i], attrs["stride"][i], attrs["dilation"][i]
+        inside = remainder(rest, k)
+        rest = floor_divide(rest, k)
+        start = mul(iota(m.shape[2 + i], dt.int64, tap), s)
+        start = sub(start, size(attrs["padding"][i][0], tap))
+        start = reshape(start, (m.shape[2 + i], *(1,) * (rank - 1 - i)))
+        position = add(mul(inside, d), start)
+        position = mul(position, size(scale, tap))
+        flat = position if flat is None else add(flat, position)
+        scale = scale * shape[i]
+    return flat
+
+
+# ---- the functions ---------------------------------------------------------------------------
+
+
+def _attrs(
+    x: TensorMeta,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+    ceil_mode: bool,
+    rank: int,
+) -> dict[str, Any]:
+    """Operator attributes of a user's arguments; what `ceil_mode` adds becomes padding."""
+    kernels = int_list(kernel, rank, "kernel_size")
+    strides = kernels if stride is None else int_list(stride, rank, "stride")
+    pads, dilations = int_list(padding, rank, "padding"), int_list(dilation, rank, "dilation")
+    for p, k, d in zip(pads, kernels, dilations, strict=True):
+        if p < 0 or 2 * p > extent(k, d):
+            raise RuntimeError(
+                f"pad should be at most half of effective kernel size, but got pad={p}, "
+                f"kernel_size={k} and dilation={d}"
+            )
+    pairs: list[tuple[Dim, Dim]] = [(p, p) for p in pads]
+    if ceil_mode:
+        for i, n in enumerate(x.shape[-rank:]):
+            k, s, p, taps = kernels[i], strides[i], pads[i], extent(kernels[i], dilations[i])
+            count = floordiv(n + 2 * p - taps + s - 1, s) + 1
+            # The last window must start inside the input or the low padding.
+            count = smin(count, floordiv(n + p - 1, s) + 1)
+            pairs[i] = (p, (count - 1) * s + taps - n - p)
+    return {"kernel": kernels, "stride": strides, "padding": tuple(pairs), "dilation": dilations}
+
+
+def _batched(op: type[Op], x: Value, attrs: dict[str, Any]) -> Value:
+    """Apply a pooling operator, with a batch dimension added to an unbatched x."""
+    from .view import reshape
+
+    m = meta(x)
+    if m.rank != len(attrs["kernel"]) + 1:
+        return bind(op, (x,), attrs)
+    out = bind(op, (reshape(x, (1, *m.shape)),), attrs)
+    return reshape(out, meta(out).shape[1:])
+
+
+def max_pool(
+    x: Value,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    *,
+    rank: int,
+) -> Value:
+    """`max_pool1d`, `2d` or `3d` (`rank`); x may lack the batch dimension."""
+    attrs = _attrs(meta(x), kernel, stride, padding, dilation, ceil_mode, rank)
+    return _batched(MaxPool, x, attrs)
+
+
+def max_pool_indices(
+    x: Value,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    *,
+    rank: int,
+) -> Value:
+    """The flat positions (int64) in the spatial input that PyTorch's `return_indices` gives."""
+    from .view import reshape
+
+    m = meta(x)
+    attrs = _attrs(m, kernel, stride, padding, dilation, ceil_mode, rank)
+    tap = _batched(ArgmaxPool, x, attrs)
+    t = meta(tap)
+    if t.rank == rank + 2:
+        return flat_positions(tap, m.shape[-rank:], attrs)
+    flat = flat_positions(reshape(tap, (1, *t.shape)), m.shape[-rank:], attrs)
+    return reshape(flat, t.shape)
+
+
+def avg_pool(
+    x: Value,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    rank: int,
+) -> Value:
+    """`avg_pool1d`, `2d` or `3d` (`rank`); x may lack the batch dimension."""
+    from .elementwise import div
+
+    m = meta(x)
+    attrs = _attrs(m, kernel, stride, padding, 1, ceil_mode, rank)
+    total = _batched(SumPool, x, attrs)
+    if divisor_override is not None:
+        if divisor_override == 0:
+            raise RuntimeError("divisor must be not zero")
+        return div(total, divisor_override)
+    pads = int_list(padding, rank, "padding")
+    full_windows = not ceil_mode and (count_include_pad or not any(pads))
+    if full_windows:
+        return div(total, math.prod(attrs["kernel"]))
+    return div(total, _counts(meta(total), total, m.shape[-rank:], attrs, pads, count_include_pad))
+
+
+def _counts(
+    out: TensorMeta, like: Value, shape: Shape, attrs: dict[str, Any], pads: Ints, include: bool
+) -> Value:
+    """How many elements each window is taken to have, of the spatial shape and dtype of `out`."""
+    from .creation import iota, size
+    from .elementwise import add, cast, maximum, minimum, mul, sub
+    from .view import reshape
+
+    total: Value = None
+    rank = len(shape)
+    sizes = out.shape[-rank:]
+    for i, n in enumerate(shape):
+        start = sub(mul(iota(sizes[i], dt.int64, like), attrs["stride"][i]), pads[i])
+        end = minimum(add(start, attrs["kernel"][i]), size(n + pads[i], like))
+        if not include:
+            start, end = maximum(start, 0), minimum(end, size(n, like))
+        count = reshape(sub(end, start), (sizes[i], *(1,) * (rank - 1 - i)))
+        count = cast(count, out.dtype)
+        total = count if total is None else mul(total, count)
+    return total
+
+
+OPS: tuple[type[Op], ...] = (MaxPool, ArgmaxPool, SumPool, MaxPoolGrad)
