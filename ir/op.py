@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from xdsl.parser import Parser
     from xdsl.printer import Printer
 
+    from .lowering import LinalgBuilder
+    from .pointwise import Tensor
+
 # An operand: an IR value, an object with `__calque_bind__`, or a NumPy array.
 Value: TypeAlias = Any
 
@@ -109,6 +112,11 @@ class Op(Operation):
         Raises NotImplementedError where a gradient exists and there is no rule for it.
         """
         return (None,) * len(node.operand_metas)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        """The operator as operations of the `linalg` stage: see `ir/lowering.py`."""
+        raise NotImplementedError(f"'{cls.name}' has no lowering")
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

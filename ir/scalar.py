@@ -37,6 +37,10 @@ class ScalarBuilder:
         self._insert = insert
         self.unsigned = unsigned
 
+    def insert(self, op: Operation) -> None:
+        """Add an operation that was made elsewhere."""
+        self._insert(op)
+
     def emit(
         self,
         op: type[Operation],

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import DENSE, DIM, DTYPE, STR
 from ..dtype import DType
+from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
 from ..types import TensorMeta
@@ -28,6 +29,10 @@ class Constant(Op):
     @staticmethod
     def REFERENCE(value: np.ndarray, device: str) -> np.ndarray:
         return value
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [b.dense(node.attrs["value"], node.result_metas[0])]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -51,6 +56,12 @@ class Iota(Op):
     @staticmethod
     def REFERENCE(size: int, dtype: DType, device: str) -> np.ndarray:
         return np.arange(size).astype(dtype.numpy)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        element = node.attrs["dtype"].element
+        body = lambda s: s.cast(s.index(0), element)  # noqa: E731
+        return [b.pointwise(node.result_metas[0], (), body=body)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

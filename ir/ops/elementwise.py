@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import DTYPE
 from ..dtype import DType
+from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
@@ -38,6 +39,10 @@ class Elementwise(Op):
     def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         """The scalar computation."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [lower_elementwise(b, node, cls.body)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

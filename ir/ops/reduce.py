@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..attrs import BOOL, INTS
+from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
 from ..types import TensorMeta
@@ -33,6 +34,11 @@ class Sum(Op):
 
         (g,), x = cotangents, node.operand_metas[0]
         return (broadcast_to(g, x.shape),)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        (x,), out = node.operands, node.result_metas[0]
+        return [b.reduce(x, node.attrs["dims"], out, 0, lambda s, e, total: s.add(total, e))]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..attrs import DIMS
+from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, same
 from ..types import Shape, TensorMeta
@@ -58,6 +59,10 @@ class BroadcastTo(View):
         from .reduce import sum_to
 
         return (sum_to(cotangents[0], node.operand_metas[0].shape),)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [b.broadcast(node.operands[0], node.attrs["shape"])]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

@@ -1,0 +1,78 @@
+"""Symbolic sizes as `index` values: arithmetic on the size arguments of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType, IntegerAttr
+from xdsl.ir import Operation, SSAValue
+
+from .scalar import ScalarBuilder
+from .sym import Dim, Expr, Func
+
+_INDEX = IndexType()
+
+
+class SizeBuilder:
+    """Computes sizes where `insert` puts operations; each constant and expression only once."""
+
+    def __init__(
+        self, insert: Callable[[Operation], object], symbols: Mapping[str, SSAValue]
+    ) -> None:
+        self.symbols = dict(symbols)
+        self.scalars = ScalarBuilder(insert)
+        self._insert = insert
+        self._known: dict[object, SSAValue] = {}
+
+    def __call__(self, dim: Dim) -> SSAValue:
+        """The value of a size. Raises KeyError for a symbol that the function does not have."""
+        found = self._known.get(dim)
+        if found is None:
+            found = self._known[dim] = self._make(dim)
+        return found
+
+    def _make(self, dim: Dim) -> SSAValue:
+        s = self.scalars
+        if isinstance(dim, int):
+            made = arith.ConstantOp.create(
+                result_types=(_INDEX,), properties={"value": IntegerAttr(dim, _INDEX)}
+            )
+            made.results[0].name_hint = f"c{dim}" if dim >= 0 else None
+            self._insert(made)
+            return made.results[0]
+        total: SSAValue | None = None
+        for monomial, coefficient in dim.terms:
+            term: SSAValue | None = None if coefficient == 1 and monomial else self(coefficient)
+            for atom, power in monomial:
+                factor = self._atom(atom)
+                for _ in range(power):
+                    term = factor if term is None else s.mul(term, factor)
+            assert term is not None
+            total = term if total is None else s.add(total, term)
+        assert total is not None
+        return total
+
+    def _atom(self, atom: str | Func) -> SSAValue:
+        if isinstance(atom, str):
+            return self.symbols[atom]
+        found = self._known.get(atom)
+        if found is not None:
+            return found
+        s, a, b = self.scalars, self(atom.lhs), self(atom.rhs)
+        match atom.name:
+            case "floordiv":
+                made = s.floordiv(a, b)
+            case "mod":
+                made = s.sub(a, s.mul(s.floordiv(a, b), b))
+            case "min":
+                made = s.minimum(a, b)
+            case _:
+                made = s.maximum(a, b)
+        self._known[atom] = made
+        return made
+
+
+def is_static(dim: Dim) -> bool:
+    """Whether a size is known."""
+    return not isinstance(dim, Expr)
