@@ -467,12 +467,14 @@ class LinalgBuilder:
         block = Block(arg_types=[self.size(0).type] * out.rank)
         block.add_op(tensor.YieldOp.create(operands=(fill,)))
         shape = [
-            DYNAMIC_INDEX if any(not isinstance(v, int) for v in (d, lo, hi)) else d + lo + hi
+            d + lo + hi
+            if isinstance(d, int) and isinstance(lo, int) and isinstance(hi, int)
+            else DYNAMIC_INDEX
             for d, lo, hi in zip(self.meta(source).shape, low, high, strict=True)
         ]
         made = tensor.PadOp.create(
             operands=(source, *operands),
-            result_types=(TensorType(out.dtype.element, cast("list[int]", shape)),),
+            result_types=(TensorType(out.dtype.element, shape),),
             properties=properties,
             regions=[Region(block)],
         )
@@ -537,7 +539,7 @@ def _fill_region(element: Attribute) -> Region:
 def _segments(leading: int, properties: Mapping[str, Attribute]) -> DenseArrayBase:
     counts = [1] * leading
     for name in ("offsets", "sizes", "strides"):
-        values = cast("DenseArrayBase", properties[f"static_{name}"]).get_values()
+        values = cast("DenseArrayBase[Any]", properties[f"static_{name}"]).get_values()
         counts.append(sum(v == DYNAMIC_INDEX for v in values))
     return DenseArrayBase.from_list(i32, counts)
 

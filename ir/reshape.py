@@ -47,7 +47,7 @@ def groups(source: Sequence[Dim], target: Sequence[Dim]) -> Groups:
         if done and len(cuts) > 1:
             cuts.pop()
         cuts.append((len(source), len(target)))
-    return [(range(a, c), range(b, d)) for (a, b), (c, d) in zip(cuts, cuts[1:], strict=False)]
+    return [(range(a, c), range(b, d)) for (a, b), (c, d) in pairwise(cuts)]
 
 
 def reshape_value(b: LinalgBuilder, x: SSAValue, out: TensorMeta) -> SSAValue:
