@@ -1,13 +1,12 @@
 """Loading object code into the process, through LLVM's LLJIT.
 
-There is one LLJIT, made at first use. Each `Library` is a separate scope in it: symbols of one are
-not visible to another except by address, through `imports`.
+Each `Library` is a separate scope: symbols of one are not visible to another except by address,
+through `imports`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import os
 import struct
 import threading
@@ -16,8 +15,9 @@ from functools import lru_cache
 
 import llvmlite.binding as llvm
 
-_LOCK = threading.Lock()
-_SERIAL = itertools.count()
+# An LLJIT keeps some 10 KiB for each library it ever held, unloaded or not. So one serves this many
+# and is then left to those that still live in it; with the last of them it goes away.
+_LIBRARIES_PER_JIT = 128
 
 # What code generation may call without being told where it is: LLVM expands copies and fills to
 # these.
@@ -45,15 +45,48 @@ class Library:
         return self._tracker[symbol]
 
 
+class _Linker:
+    """The LLJIT that new libraries go to, made at first use."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.jit: llvm.LLJIT | None = None
+        self.libraries = 0
+
+    def link(self, builder: llvm.JITLibraryBuilder) -> llvm.ResourceTracker:
+        """RuntimeError, with LLVM's words, if it cannot be linked."""
+        with self.lock:
+            if self.jit is None or self.libraries == _LIBRARIES_PER_JIT:
+                machine, silent = _machine()
+                self.jit = llvm.create_lljit_compiler(
+                    machine, use_jit_link=True, suppress_errors=silent
+                )
+                self.libraries = 0
+            self.libraries += 1
+            return builder.link(self.jit, f"calque.{self.libraries}")
+
+
+_linker = _Linker()
+
+if hasattr(os, "register_at_fork"):
+    # A child must not find the lock held by a thread that exists in the parent only.
+    os.register_at_fork(
+        before=_linker.lock.acquire,
+        after_in_parent=_linker.lock.release,
+        after_in_child=_linker.lock.release,
+    )
+
+
 @lru_cache(maxsize=1)
-def _jit() -> tuple[llvm.LLJIT, llvm.TargetMachine]:
+def _machine() -> tuple[llvm.TargetMachine, bool]:
+    """The host's target machine, and whether LLVM need not print link errors: it prints the names
+    of missing symbols to stderr and raises texts without them, but in ELF objects `load` finds
+    them itself."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    # LLVM prints link errors to stderr and raises texts without the symbol's name; `load` finds
-    # the missing symbols itself, where it can.
-    elf = undefined_symbols(machine.emit_object(llvm.parse_assembly(""))) is not None
-    return llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=elf), machine
+    empty = llvm.parse_assembly("", context=llvm.create_context())
+    return machine, undefined_symbols(machine.emit_object(empty)) is not None
 
 
 @lru_cache(maxsize=1)
@@ -129,24 +162,15 @@ def load(
         builder.import_symbol(symbol, known[symbol])
     for symbol in objects if exports is None else exports:
         builder.export_symbol(symbol)
-    with _LOCK:
-        jit, _ = _jit()
-        try:
-            tracker = builder.link(jit, f"calque.{next(_SERIAL)}")
-        except RuntimeError as error:
-            names = ", ".join(objects)
-            unresolved = _unresolved(objects, known)
-            if unresolved:
-                raise LinkError(f"cannot load {names}: undefined symbols {unresolved}") from error
-            raise LinkError(f"cannot load {names}: {error}") from error
+    try:
+        tracker = _linker.link(builder)
+    except RuntimeError as error:
+        names = ", ".join(objects)
+        unresolved = _unresolved(objects, known)
+        if unresolved:
+            raise LinkError(f"cannot load {names}: undefined symbols {unresolved}") from error
+        raise LinkError(f"cannot load {names}: {error}") from error
     return Library(tracker, tuple(keep))
-
-
-if hasattr(os, "register_at_fork"):
-    # A child must not find the lock held by a thread that exists in the parent only.
-    os.register_at_fork(
-        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
-    )
 
 
 def _unresolved(objects: Mapping[str, bytes], known: Mapping[str, int]) -> str:

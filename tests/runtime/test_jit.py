@@ -101,6 +101,18 @@ def test_unloading_does_not_disturb_others() -> None:
     assert INT(kept.address("twice"))(21) == 42
 
 
+def test_many_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one LLJIT holds, with some that live on while those around them go."""
+    monkeypatch.setattr(jit, "_LIBRARIES_PER_JIT", 5)
+    kept: list[jit.Library] = []
+    for i in range(33):
+        code = compile_text(f"define i32 @f(i32 %x) {{\n ret i32 {i}\n}}")
+        library = jit.load({"f": code})
+        if i % 4 == 0:
+            kept.append(library)
+    assert [INT(library.address("f"))(0) for library in kept] == list(range(0, 33, 4))
+
+
 def test_missing_features() -> None:
     assert jit.missing_features("") == []
     assert jit.missing_features(llvm.get_host_cpu_features().flatten()) == []
