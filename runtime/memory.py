@@ -21,6 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -62,6 +63,7 @@ class _Block(NamedTuple):
     mapping: mmap.mmap | None
 
 
+@lru_cache(maxsize=4096)  # programs ask for few sizes, very often
 def size_class(nbytes: int) -> int:
     """The block size that serves `nbytes`: eight classes per doubling, so at most 12.5 % goes
     unused; multiples of 64 bytes, and of a huge page for blocks with a mapping of their own."""
@@ -114,16 +116,18 @@ class _Pool:
                 self._collect()
             block = self._take(size) or self._near_fit(size) or self._make(size)
             self.live += block.size
-            self.peak = max(self.peak, self.live)
+            if self.live > self.peak:
+                self.peak = self.live
             return block
 
     def _collect(self) -> None:
         """Puts the blocks that were freed meanwhile on their lists."""
-        while True:
+        freed = self.freed
+        while freed:
             try:
-                block = self.freed.popleft()
+                block = freed.popleft()
             except IndexError:
-                return
+                return  # an allocation in the midst of this one was faster
             self.live -= block.size
             if block.mapping is not None:
                 if self.cached_large + block.size > self.cache_limit:
