@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from xdsl.dialects import math
 from xdsl.ir import Operation
 
-from .llvm import const, suffix
+from . import polynomials_pow
+from .llvm import suffix
+from .polynomials import expand, expand_fpowi
 
 if TYPE_CHECKING:
     from .emit import Emitter, Handler
@@ -35,11 +37,21 @@ def _flagged(name: str) -> Handler:
     return emit
 
 
-def rsqrt(e: Emitter, op: math.RsqrtOp) -> None:
-    """Two correctly rounded steps; no processor's estimate is exact."""
-    f, ty = e.f, e.type(op.result)
-    e.check_wide(op, ty)
-    e.set(op, f.fdiv(ty, const(ty, 1.0), f.sqrt(ty, e.operand(op, 0))))
+def _expansion(name: str) -> Handler:
+    def emit(e: Emitter, op: Any) -> None:
+        e.set(op, expand(e.f, name, e.type(op.results[0]), e.operands(op.operands)))
+
+    return emit
+
+
+def fpowi(e: Emitter, op: math.FPowIOp) -> None:
+    x, exponent = e.operands(op.operands)
+    e.set(op, expand_fpowi(e.f, e.type(op.result), x, exponent, e.type(op.rhs)))
+
+
+def ipowi(e: Emitter, op: math.IPowIOp) -> None:
+    base, exponent = e.operands(op.operands)
+    e.set(op, polynomials_pow.ipowi(e.f, e.type(op.result), base, exponent))
 
 
 _INTRINSICS: dict[type[Operation], str] = {
@@ -55,10 +67,39 @@ _INTRINSICS: dict[type[Operation], str] = {
     math.TruncOp: "llvm.trunc",
 }
 
+_EXPANSIONS: dict[type[Operation], str] = {
+    math.AcosOp: "acos",
+    math.AcoshOp: "acosh",
+    math.AsinOp: "asin",
+    math.AsinhOp: "asinh",
+    math.Atan2Op: "atan2",
+    math.AtanhOp: "atanh",
+    math.AtanOp: "atan",
+    math.CbrtOp: "cbrt",
+    math.CosOp: "cos",
+    math.CoshOp: "cosh",
+    math.ErfOp: "erf",
+    math.Exp2Op: "exp2",
+    math.ExpM1Op: "expm1",
+    math.ExpOp: "exp",
+    math.Log10Op: "log10",
+    math.Log1pOp: "log1p",
+    math.Log2Op: "log2",
+    math.LogOp: "log",
+    math.PowFOp: "powf",
+    math.RsqrtOp: "rsqrt",
+    math.SinOp: "sin",
+    math.SinhOp: "sinh",
+    math.TanOp: "tan",
+    math.TanhOp: "tanh",
+}
+
 HANDLERS: dict[type[Operation], Callable[[Any, Any], None]] = {
     **{op: _intrinsic(name) for op, name in _INTRINSICS.items()},
     math.AbsIOp: _flagged("llvm.abs"),
     math.CountLeadingZerosOp: _flagged("llvm.ctlz"),
     math.CountTrailingZerosOp: _flagged("llvm.cttz"),
-    math.RsqrtOp: rsqrt,
+    math.FPowIOp: fpowi,
+    math.IPowIOp: ipowi,
+    **{op: _expansion(name) for op, name in _EXPANSIONS.items()},
 }

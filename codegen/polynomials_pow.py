@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .coefficients import F64
 from .lanes import Lanes
-from .llvm import lanes, vector
+from .llvm import Fn, bits, lanes, vector
 from .polynomials_log import split, split_any
 
 Double = tuple[str, str]
@@ -159,3 +159,22 @@ def cbrt(m: Lanes, x: str) -> str:
     value = m.copysign(m.times_pow2(t, word), x)
     ordinary = m.both(m.cmp("ogt", a, 0.0), m.cmp("olt", a, _INF))
     return m.select(ordinary, value, x)
+
+
+def ipowi(f: Fn, ty: str, base: str, exponent: str) -> str:
+    """An integer power by repeated squaring, modulo 2^bits. With a negative exponent the result
+    is that of exact division, truncated: 0 unless the base is 1 or -1 (0 for base 0 as well)."""
+    flag = vector("i1", lanes(ty))
+    zero, one, minus = f.const(ty, 0), f.const(ty, 1), f.const(ty, -1)
+    odd = f.icmp("ne", ty, f.and_(ty, exponent, one), zero)
+    carried = [(ty, one), (ty, base), (ty, exponent)]
+    with f.loop("0", str(bits(ty)), carried=carried) as loop:
+        result, square, left = loop.args
+        take = f.icmp("ne", ty, f.and_(ty, left, one), zero)
+        result = f.mul(ty, result, f.select(ty, take, square, one))
+        loop.yield_([result, f.mul(ty, square, square), f.lshr(ty, left, one)])
+    is_minus = f.icmp("eq", ty, base, minus)
+    unit = f.or_(flag, f.icmp("eq", ty, base, one), is_minus)
+    inverse = f.select(ty, unit, f.select(ty, f.and_(flag, is_minus, odd), minus, one), zero)
+    negative = f.icmp("slt", ty, exponent, zero)
+    return f.select(ty, negative, inverse, loop.results[0])

@@ -8,6 +8,8 @@ finite argument is reduced exactly; that path runs only when a lane needs it.
 
 from __future__ import annotations
 
+import itertools
+
 from .coefficients import TWO_OVER_PI, TWO_OVER_PI_ZEROS
 from .lanes import Lanes
 from .llvm import const, lanes, vector
@@ -96,7 +98,7 @@ class _Far:
         assert flag == self.m.flag and len(digits) == needed
         shift = self._and(offset, 31)
         out = []
-        for high, low in zip(digits, digits[1:], strict=False):
+        for high, low in itertools.pairwise(digits):
             both = self.f.or_(self.ty, self._shl(high, 32), low)
             out.append(self._shr(self.f.shl(self.ty, both, shift), 32))
         return out
@@ -121,7 +123,7 @@ class _Far:
 
     def _double(self) -> tuple[str, str]:
         """f64: 53 bits times 192 digits, of which the top 128 bits are kept."""
-        f, m = self.f, self.m
+        f, _m = self.f, self.m
         w = self.window(6)
         low, high = self._low(self.mantissa), self._shr(self.mantissa, 32)
         by_low = [f.mul(self.ty, low, d) for d in w]

@@ -11,15 +11,14 @@ left over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal as D
 from decimal import getcontext
 
 import numpy as np
+from minimax import ONE, ZERO, Fit, Fn, rounded, run
 
 getcontext().prec = 60
-Fn = Callable[[D], D]
-ZERO, ONE, TWO = D(0), D(1), D(2)
+TWO = D(2)
 LN2 = TWO.ln()
 
 
@@ -87,115 +86,6 @@ def erfc(x: D) -> D:
     return ONE - erf(x)  # at most 6 here: 17 of the 60 digits cancel
 
 
-@dataclass(frozen=True)
-class Fit:
-    """`target(t)` on [lo, hi] by a polynomial of the given degree; weight(t) makes the error of
-    the polynomial into the (usually relative) error of the function it serves."""
-
-    name: str
-    fmt: str
-    meaning: str
-    target: Fn
-    lo: D
-    hi: D
-    degree: int
-    weight: Fn
-
-
-def rounded(x: D, fmt: str) -> D:
-    """x rounded to the format (through the nearest double; the double rounding is harmless)."""
-    return D(float(np.float32(float(x)))) if fmt == "f32" else D(float(x))
-
-
-def solve(matrix: list[list[D]], rhs: list[D]) -> list[D]:
-    """Gaussian elimination with partial pivoting."""
-    n = len(rhs)
-    rows = [row[:] + [b] for row, b in zip(matrix, rhs, strict=True)]
-    for i in range(n):
-        pivot = max(range(i, n), key=lambda r: abs(rows[r][i]))
-        rows[i], rows[pivot] = rows[pivot], rows[i]
-        for r in range(i + 1, n):
-            factor = rows[r][i] / rows[i][i]
-            if factor:
-                rows[r] = [a - factor * b for a, b in zip(rows[r], rows[i], strict=True)]
-    out = [ZERO] * n
-    for i in reversed(range(n)):
-        tail = sum((rows[i][j] * out[j] for j in range(i + 1, n)), ZERO)
-        out[i] = (rows[i][n] - tail) / rows[i][i]
-    return out
-
-
-def horner(coefficients: list[D], t: D) -> D:
-    total = ZERO
-    for c in reversed(coefficients):
-        total = total * t + c
-    return total
-
-
-def extrema(errors: list[D], count: int) -> list[int]:
-    """Indices of alternating local extrema of the error, trimmed to `count` large ones."""
-    picks: list[int] = []
-    for i, e in enumerate(errors):
-        if picks and (errors[picks[-1]] > 0) == (e > 0):
-            if abs(e) > abs(errors[picks[-1]]):
-                picks[-1] = i
-        else:
-            picks.append(i)
-    while len(picks) > count:
-        sizes = [abs(errors[p]) for p in picks]
-        least = min(range(len(picks)), key=sizes.__getitem__)
-        if least in (0, len(picks) - 1) or len(picks) == count + 1:
-            picks.pop(0 if sizes[0] < sizes[-1] else -1)
-        else:  # with its smaller neighbour, so that the signs still alternate
-            other = least - 1 if sizes[least - 1] < sizes[least + 1] else least + 1
-            for index in sorted((least, other), reverse=True):
-                picks.pop(index)
-    return picks
-
-
-def remez(ts: list[D], ys: list[D], ws: list[D], degree: int) -> list[D]:
-    """Coefficients (low to high) of the polynomial with the least max |w (y - p)| on the grid."""
-    count = degree + 2
-    step = (len(ts) - 1) / (count - 1)
-    picks = [round(i * step) for i in range(count)]
-    best: list[D] = []
-    least = D("inf")
-    for _ in range(30):
-        matrix = []
-        for i, p in enumerate(picks):
-            powers = [ONE]
-            for _ in range(degree):
-                powers.append(powers[-1] * ts[p])
-            matrix.append(powers + [(ONE if i % 2 == 0 else -ONE) / ws[p]])
-        solution = solve(matrix, [ys[p] for p in picks])
-        found, level = solution[:-1], abs(solution[-1])
-        errors = [w * (y - horner(found, t)) for t, y, w in zip(ts, ys, ws, strict=True)]
-        worst = max(map(abs, errors))
-        if worst < least:
-            best, least = found, worst
-        picks = extrema(errors, count)
-        if len(picks) < count or worst <= level * D("1.0005"):
-            break
-    return best
-
-
-def run(fit: Fit) -> tuple[list[D], D]:
-    """The rounded coefficients and the max weighted error that they leave."""
-    n = 60 + 16 * fit.degree
-    middle, half = (fit.lo + fit.hi) / 2, (fit.hi - fit.lo) / 2
-    ts = [middle - half * cos(PI * (2 * k + 1) / (2 * n)) for k in range(n)]
-    ys = [fit.target(t) for t in ts]
-    ws = [fit.weight(t) for t in ts]
-    kept: list[D] = []
-    rest, weights = ys, ws
-    for degree in reversed(range(fit.degree + 1)):
-        kept.append(rounded(remez(ts, rest, weights, degree)[0], fit.fmt))
-        rest = [(y - kept[-1]) / t for t, y in zip(ts, rest, strict=True)]
-        weights = [w * abs(t) for t, w in zip(ts, weights, strict=True)]
-    pairs = zip(ts, ys, ws, strict=True)
-    return kept, max(abs(w * (y - horner(kept, t))) for t, y, w in pairs)
-
-
 def over(numerator: Fn, power: int) -> Fn:
     """numerator(r) / r**power; 60 digits leave enough near zero."""
     return lambda r: numerator(r) / r**power
@@ -244,42 +134,128 @@ def fits() -> list[Fit]:
     ratio2: Fn = lambda z: (ratio(z) - TWO / 3) / z  # noqa: E731
     out: list[Fit] = []
 
-    def both(name: str, meaning: str, target: Fn, lo: D, hi: D, degrees: tuple[int, int],
-             weight: Fn) -> None:
+    def both(
+        name: str, meaning: str, target: Fn, lo: D, hi: D, degrees: tuple[int, int], weight: Fn
+    ) -> None:
         for fmt, degree in zip(("f32", "f64"), degrees, strict=True):
             if degree:
                 out.append(Fit(name, fmt, meaning, target, lo, hi, degree, weight))
 
-    both("exp", "(exp(r) - 1 - r)/r^2", exp_tail, -HALF_LN2, HALF_LN2, (4, 9),
-         lambda r: r * r / r.exp())
-    both("expm1", "(exp(r) - 1 - r)/r^2, relative to expm1(r)", exp_tail, -HALF_LN2, HALF_LN2,
-         (5, 10), lambda r: abs(r * r / (r.exp() - 1)))
-    both("exp2", "(2^r - 1)/r", exp2_tail, -D("0.5005"), D("0.5005"), (5, 11),
-         lambda r: abs(r) / (r * LN2).exp())
-    both("log", "(log(1 + f) - f)/f^2", log_tail, LOG_LO, LOG_HI, (8, 0),
-         lambda f: f * f / abs((1 + f).ln()))
-    both("log_ratio", "(log((1 + s)/(1 - s))/s - 2)/z", ratio, TINY, RATIO_MAX, (0, 6),
-         lambda z: z / 2)
-    both("log_pow", "((log((1 + s)/(1 - s))/s - 2)/z - 2/3)/z", ratio2, TINY, RATIO_MAX, (0, 8),
-         lambda z: z * z / 2)
+    both(
+        "exp",
+        "(exp(r) - 1 - r)/r^2",
+        exp_tail,
+        -HALF_LN2,
+        HALF_LN2,
+        (4, 9),
+        lambda r: r * r / r.exp(),
+    )
+    both(
+        "expm1",
+        "(exp(r) - 1 - r)/r^2, relative to expm1(r)",
+        exp_tail,
+        -HALF_LN2,
+        HALF_LN2,
+        (5, 10),
+        lambda r: abs(r * r / (r.exp() - 1)),
+    )
+    both(
+        "exp2",
+        "(2^r - 1)/r",
+        exp2_tail,
+        -D("0.5005"),
+        D("0.5005"),
+        (5, 11),
+        lambda r: abs(r) / (r * LN2).exp(),
+    )
+    both(
+        "log",
+        "(log(1 + f) - f)/f^2",
+        log_tail,
+        LOG_LO,
+        LOG_HI,
+        (8, 0),
+        lambda f: f * f / abs((1 + f).ln()),
+    )
+    both(
+        "log_ratio",
+        "(log((1 + s)/(1 - s))/s - 2)/z",
+        ratio,
+        TINY,
+        RATIO_MAX,
+        (0, 6),
+        lambda z: z / 2,
+    )
+    both(
+        "log_pow",
+        "((log((1 + s)/(1 - s))/s - 2)/z - 2/3)/z",
+        ratio2,
+        TINY,
+        RATIO_MAX,
+        (0, 8),
+        lambda z: z * z / 2,
+    )
     both("sin", "(sin(r)/r - 1)/z", odd(sin), TINY, QUARTER_PI, (2, 5), odd_weight(sin))
-    both("cos", "(cos(r) - 1 + z/2)/z^2", cos_tail, TINY, QUARTER_PI, (2, 5),
-         lambda z: z * z / cos(z.sqrt()))
+    both(
+        "cos",
+        "(cos(r) - 1 + z/2)/z^2",
+        cos_tail,
+        TINY,
+        QUARTER_PI,
+        (2, 5),
+        lambda z: z * z / cos(z.sqrt()),
+    )
     both("asin", "(asin(x)/x - 1)/z", odd(asin), TINY, D("0.2501"), (4, 12), odd_weight(asin))
     both("atan", "(atan(x)/x - 1)/z", odd(atan), TINY, D("0.2501"), (5, 13), odd_weight(atan))
     both("sinh", "(sinh(x)/x - 1)/z", odd(sinh), TINY, D(1), (3, 6), odd_weight(sinh))
     both("tanh", "(tanh(x)/x - 1)/z", odd(tanh), TINY, D("0.361"), (4, 0), odd_weight(tanh))
-    both("erf", "erf(x)/x - 1", erf_tail, TINY, D("0.87"), (5, 11),
-         lambda z: z.sqrt() / erf(z.sqrt()))
+    both(
+        "erf",
+        "erf(x)/x - 1",
+        erf_tail,
+        TINY,
+        D("0.87"),
+        (5, 11),
+        lambda z: z.sqrt() / erf(z.sqrt()),
+    )
     for fmt, degree, top, floor in (("f32", 6, "3.95", "2e-9"), ("f64", 18, "5.95", "1e-18")):
-        out.append(Fit("erfc_log", fmt, "log(erfc(x))/x + 1, as erf(x) sees it", erfc_log,
-                       D("0.92"), D(top), degree,
-                       lambda x, floor=floor: x * erfc(x) / erf(x) + D(floor)))
+        out.append(
+            Fit(
+                "erfc_log",
+                fmt,
+                "log(erfc(x))/x + 1, as erf(x) sees it",
+                erfc_log,
+                D("0.92"),
+                D(top),
+                degree,
+                lambda x, floor=floor: x * erfc(x) / erf(x) + D(floor),
+            )
+        )
     both("cbrt", "cbrt(m)", cbrt, D("0.7071"), D("1.4143"), (3, 5), lambda m: 1 / cbrt(m))
-    out.append(Fit("powf_log", "f64", "(log((1 + s)/(1 - s))/s - 2)/z, for powf of f32", ratio,
-                   TINY, RATIO_MAX, 4, lambda z: z / 2))
-    out.append(Fit("powf_exp2", "f64", "(2^r - 1)/r, for powf of f32", exp2_tail, -D("0.5005"),
-                   D("0.5005"), 7, lambda r: abs(r) / (r * LN2).exp()))
+    out.append(
+        Fit(
+            "powf_log",
+            "f64",
+            "(log((1 + s)/(1 - s))/s - 2)/z, for powf of f32",
+            ratio,
+            TINY,
+            RATIO_MAX,
+            4,
+            lambda z: z / 2,
+        )
+    )
+    out.append(
+        Fit(
+            "powf_exp2",
+            "f64",
+            "(2^r - 1)/r, for powf of f32",
+            exp2_tail,
+            -D("0.5005"),
+            D("0.5005"),
+            7,
+            lambda r: abs(r) / (r * LN2).exp(),
+        )
+    )
     return out
 
 
@@ -338,15 +314,17 @@ from .lanes import Format
 '''
 
 FORMATS = {
-    "f32": 'element="float", mantissa=23, exponent=8',
-    "f64": 'element="double", mantissa=52, exponent=11',
+    "f32": ['element="float"', "mantissa=23", "exponent=8"],
+    "f64": ['element="double"', "mantissa=52", "exponent=11"],
 }
 
 FOOTER = """
 # The binary digits of 2/pi, after {zeros} zeros, in words of 32 bits, most significant first.
+# fmt: off
 TWO_OVER_PI = (
 {words}
 )
+# fmt: on
 TWO_OVER_PI_ZEROS = {zeros}
 """
 
@@ -357,16 +335,15 @@ def two_over_pi(words: int, zeros: int) -> str:
     digits = int(TWO / machin() * D(2) ** (32 * words - zeros))
     getcontext().prec = 60
     rows = [(digits >> 32 * (words - 1 - i)) & 0xFFFFFFFF for i in range(words)]
-    lines = [
-        "    " + " ".join(f"0x{w:08X}," for w in rows[i : i + 7]) for i in range(0, words, 7)
-    ]
+    lines = ["    " + " ".join(f"0x{w:08X}," for w in rows[i : i + 7]) for i in range(0, words, 7)]
     return FOOTER.format(zeros=zeros, words="\n".join(lines))
 
 
 def main() -> None:
     print(HEADER)
     for fmt, shape in FORMATS.items():
-        print(f"{fmt.upper()} = Format(\n    {shape},")
+        print(f"{fmt.upper()} = Format(")
+        print("\n".join(f"    {field}," for field in shape))
         print("\n".join(constants(fmt)))
         for fit in fits():
             if fit.fmt == fmt:

@@ -6,14 +6,15 @@ import ctypes
 from collections.abc import Callable
 
 import numpy as np
-from codegen.machine import Linked
 
 from calque.codegen.cpu import compile_text
 from calque.codegen.llvm import Fn, Module, vector
 from calque.ir.target import Target
 
+from .machine import Linked
+
 Body = Callable[[Fn, str, list[str]], str]
-TYPES = {"f32": "float", "f64": "double", "f16": "half", "bf16": "bfloat"}
+TYPES = {"f32": "float", "f64": "double", "f16": "half", "bf16": "bfloat", "i32": "i32"}
 
 
 class Elementwise:
