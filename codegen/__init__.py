@@ -1,7 +1,7 @@
 """Kernel-stage IR to LLVM IR, PTX and machine code.
 
 `program` writes LLVM text (`kernel`, `host`, and `emit` with one file per dialect), `cpu`
-compiles it, in worker processes where that pays (`worker`), and `module` puts the objects
+compiles it, in worker processes where that pays (`workers`), and `module` puts the objects
 together into what the runtime loads.
 """
 

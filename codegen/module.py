@@ -19,7 +19,7 @@ from .host import HOST, PLAN
 from .kernel import SYMBOL
 from .program import program
 from .signature import signature
-from .worker import compile_texts
+from .workers import compile_texts
 
 
 class ObjectCache(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ FLOATS = ("f32", "f64")
 INTS = ("i32", "i64", "i8", "index")
 
 
-def halves(f: Callable[..., np.ndarray], values: np.ndarray) -> np.generic:
+def halves(f: Callable[..., np.ndarray], values: np.ndarray) -> Any:
     """The order of a reduction: halves, lane by lane; an odd lane at the end."""
     extra = []
     while len(values) > 1:
