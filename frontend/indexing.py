@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def get(x: Tensor, index: Any) -> Tensor:
     """The elements that an index selects; a view where it has no tensors."""
     view, picks = _basic(x, _expand(x, index))
-    return _gather(view, picks) if picks else view
+    return ops.index(view, _indices(view, picks)) if picks else view
 
 
 def set_(x: Tensor, index: Any, value: Any) -> None:
@@ -40,9 +40,8 @@ def set_(x: Tensor, index: Any, value: Any) -> None:
         dim, mask = picks[0]
         _set_mask(view, dim, mask, value)
         return
-    raise NotImplementedError(
-        "assignment through integer index tensors is not supported; use scatter or index_add"
-    )
+    indices = _indices(view, picks)
+    inplace.assign(view, ops.index_put(view, indices, ops.cast(value, view.dtype)))
 
 
 def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
@@ -173,41 +172,20 @@ def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
     return start, limit, step, count
 
 
-def _gather(view: Tensor, picks: list[tuple[int, Tensor]]) -> Tensor:
-    """Apply index tensors: masks become positions, several indices become one linear index."""
+def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | None]:
+    """An index tensor or None per dimension; concrete masks become positions."""
     from .creation import from_array
 
-    expanded: list[tuple[int, Tensor]] = []
+    out: list[Tensor | None] = [None] * view.dim()
     for dim, index in picks:
         if index.dtype is dt.bool_:
             _check_mask(view, dim, index)
-            places = np.nonzero(index._array("indexing by a mask"))
-            expanded += [(dim + i, from_array(p.astype(np.int64))) for i, p in enumerate(places)]
-        elif index.dtype.kind != "i":
+            for i, p in enumerate(np.nonzero(index._array("indexing by a mask"))):
+                out[dim + i] = from_array(p.astype(np.int64))
+        elif index.dtype.kind not in "iu":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         else:
-            expanded.append((dim, index))
-    if len(expanded) == 1:
-        dim, index = expanded[0]
-        return ops.take(view, index, dim)
-    dims = [d for d, _ in expanded]
-    first = dims[0] if dims == list(range(dims[0], dims[0] + len(dims))) else 0
-    rest = [d for d in range(view.dim()) if d not in dims]
-    order = [*rest[:first], *dims, *rest[first:]]
-    moved = ops.permute(view, order)
-    shape = view._meta.shape
-    linear: Any = None
-    for dim, index in expanded:
-        wrapped = ops.where(ops.lt(index, 0), ops.add(index, _size(shape[dim])), index)
-        linear = wrapped if linear is None else ops.add(ops.mul(linear, _size(shape[dim])), wrapped)
-    merged = 1
-    for d in dims:
-        merged = shape[d] * merged
-    target = (*(shape[d] for d in rest[:first]), merged, *(shape[d] for d in rest[first:]))
-    return ops.take(ops.reshape(moved, target), linear, first)
-
-
-def _size(size: Dim) -> int:
-    if not isinstance(size, int):
-        raise NotImplementedError("several index tensors need static sizes of indexed dimensions")
-    return size
+            out[dim] = index
+    while out and out[-1] is None:
+        out.pop()
+    return out

@@ -1,0 +1,1 @@
+"""Modules, layers and losses; users import them as `calque.nn`."""

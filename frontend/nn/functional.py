@@ -1,0 +1,292 @@
+"""`calque.nn.functional`: PyTorch's functions, with its names, arguments and defaults."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...ir import dtype as dt
+from ...ir import ops
+from ...ir.ops.activation import gelu, relu, silu, softplus
+from ...ir.sym import same
+from ..inplace import assign
+from ..tensor import Tensor
+from ._losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+
+Ints = int | Sequence[int]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias; weight is (out_features, in_features)."""
+    out = ops.matmul(input, ops.transpose(weight, -2, -1) if weight.dim() > 1 else weight)
+    return out if bias is None else out + bias
+
+
+def conv1d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: str | Ints = 0, dilation: Ints = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Cross-correlation of (N, C, L) with weight (O, C/groups, K)."""
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: str | Ints = 0, dilation: Ints = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Cross-correlation of (N, C, H, W) with weight (O, C/groups, KH, KW)."""
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: str | Ints = 0, dilation: Ints = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Cross-correlation of (N, C, D, H, W) with weight (O, C/groups, KD, KH, KW)."""
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv(rank: int, input: Tensor, weight: Tensor, *args: Any) -> Tensor:
+    if weight.dim() != rank + 2 or input.dim() not in (rank + 1, rank + 2):
+        raise RuntimeError(
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
+            f"got input of size: {list(input.shape)}"
+        )
+    return ops.conv(input, weight, *args)
+
+
+def max_pool1d(
+    input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+    dilation: Ints = 1, ceil_mode: bool = False,
+) -> Tensor:  # fmt: skip
+    """The largest of each window of (N, C, L)."""
+    return ops.max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, rank=1)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+    dilation: Ints = 1, ceil_mode: bool = False,
+) -> Tensor:  # fmt: skip
+    """The largest of each window of (N, C, H, W)."""
+    return ops.max_pool(input, kernel_size, stride, padding, dilation, ceil_mode, rank=2)
+
+
+def avg_pool1d(
+    input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """The mean of each window of (N, C, L)."""
+    return ops.avg_pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, rank=1)
+
+
+def avg_pool2d(
+    input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """The mean of each window of (N, C, H, W)."""
+    return ops.avg_pool(
+        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, rank=2
+    )
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Ints) -> Tensor:
+    """The mean of windows that divide (H, W) evenly into `output_size`."""
+    sizes = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    kernel: list[int] = []
+    for extent, want in zip(input.shape[-2:], sizes, strict=True):
+        if extent % want != 0:
+            raise NotImplementedError(
+                f"adaptive_avg_pool2d needs sizes that divide: {extent} into {want}"
+            )
+        kernel.append(int(extent // want))
+    return avg_pool2d(input, kernel, kernel)
+
+
+def batch_norm(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
+    weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
+    momentum: float | Tensor = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Normalize each channel (dimension 1); in training by the batch, updating the statistics."""
+    dims = (0, *range(2, input.dim()))
+    shape = (1, -1, *[1] * (input.dim() - 2))
+    if training:
+        count = input.numel() // input.shape[1]
+        if isinstance(count, int) and count == 1:
+            raise ValueError(
+                f"Expected more than 1 value per channel when training, got input size {input.shape}"
+            )
+        mean = ops.mean(input, dims)
+        centered = input - ops.reshape(mean, _channels(mean, shape))
+        var = ops.mean(centered * centered, dims)
+        if running_mean is not None and running_var is not None:
+            scale = ops.size(count._meta if hasattr(count, "_meta") else _dim(count), input)
+            unbiased = var.detach() * (scale / (scale - 1))
+            assign(running_mean, running_mean * (1 - momentum) + mean.detach() * momentum)
+            assign(running_var, running_var * (1 - momentum) + unbiased * momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError("Expected running_mean and running_var when training=False")
+        mean, var = running_mean, running_var
+        centered = input - ops.reshape(mean, _channels(mean, shape))
+    out = centered * ops.reshape(ops.rsqrt(var + eps), _channels(mean, shape))
+    if weight is not None:
+        out = out * ops.reshape(weight, _channels(weight, shape))
+    return out if bias is None else out + ops.reshape(bias, _channels(bias, shape))
+
+
+def _dim(size: Any) -> Any:
+    from ..symint import unwrap
+
+    return unwrap(size)
+
+
+def _channels(x: Tensor, shape: Sequence[int]) -> tuple[Any, ...]:
+    """A shape that lays a vector along the channels."""
+    return tuple(x._meta.shape[0] if s == -1 else s for s in shape)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    bias: Tensor | None = None, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Normalize over the last dimensions, those of `normalized_shape`."""
+    rank = len(normalized_shape)
+    tail = input._meta.shape[input.dim() - rank :]
+    fits = len(tail) == rank and all(map(same, tail, map(_dim, normalized_shape)))
+    if not fits:
+        raise RuntimeError(
+            f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
+            f"[*, {', '.join(map(str, normalized_shape))}], but got input of size"
+            f"{list(input.shape)}"
+        )
+    dims = tuple(range(input.dim() - rank, input.dim()))
+    centered = input - ops.mean(input, dims, True)
+    var = ops.mean(centered * centered, dims, True)
+    out = centered * ops.rsqrt(var + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of `weight` chosen by integers. Raises IndexError where one is out of range."""
+    return ops.embedding(weight, input, padding_idx)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 with a 1 at each class in a new last dimension."""
+    if num_classes < 0:
+        num_classes = int(tensor._array("one_hot without num_classes").max()) + 1
+    return ops.one_hot(tensor, num_classes)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero elements with probability p and scale the others by 1/(1-p)."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0.0:
+        return input
+    from ..random import bernoulli_mask
+
+    if p == 1.0:
+        return input * 0.0
+    kept = bernoulli_mask(input._meta.shape, 1.0 - p)
+    out = ops.where(kept, input * (1.0 / (1.0 - p)), 0.0)
+    return assign(input, out) if inplace else out
+
+
+def softmax(input: Tensor, dim: int, dtype: dt.DType | None = None) -> Tensor:
+    """exp(x) / sum exp(x) along `dim`."""
+    return ops.softmax(input if dtype is None else ops.cast(input, dtype), dim)
+
+
+def log_softmax(input: Tensor, dim: int, dtype: dt.DType | None = None) -> Tensor:
+    """log(softmax(x)), computed stably."""
+    return ops.log_softmax(input if dtype is None else ops.cast(input, dtype), dim)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return ops.sigmoid(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return ops.tanh(input)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, else negative_slope * x."""
+    return ops.where(input > 0, input, input * negative_slope)
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    return ops.where(input > 0, input, ops.expm1(ops.minimum(input, 0.0)) * alpha)
+
+
+def relu6(input: Tensor) -> Tensor:
+    """x between 0 and 6."""
+    return ops.clamp(input, 0.0, 6.0)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x divided by its p-norm along `dim`."""
+    total = ops.sum(ops.pow(ops.abs(input), p), dim, True)
+    return input / ops.maximum(ops.pow(total, 1.0 / p), eps)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """Constant padding; pairs of `pad` count from the last dimension."""
+    if mode != "constant":
+        raise NotImplementedError(f"padding mode '{mode}' is not supported, only 'constant'")
+    if len(pad) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    rank = input.dim()
+    low, high = [0] * rank, [0] * rank
+    for i in range(len(pad) // 2):
+        low[rank - 1 - i], high[rank - 1 - i] = pad[2 * i], pad[2 * i + 1]
+    return ops.pad(input, low, high, value=value)
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
+) -> Tensor:  # fmt: skip
+    """softmax(query @ key^T * scale + mask) @ value over (..., length, features)."""
+    if scale is None:
+        scale = 1.0 / math.sqrt(int(query.shape[-1]))
+    scores = ops.matmul(query * scale, ops.transpose(key, -2, -1))
+    if is_causal:
+        if attn_mask is not None:
+            raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
+        rows, columns = query._meta.shape[-2], key._meta.shape[-2]
+        row = ops.reshape(ops.iota(rows, dt.int64, query), (rows, 1))
+        column = ops.reshape(ops.iota(columns, dt.int64, query), (1, columns))
+        attn_mask = ops.ge(row, column)
+    if attn_mask is not None and attn_mask.dtype is dt.bool_:
+        scores = ops.where(attn_mask, scores, -math.inf)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    weights = dropout(ops.softmax(scores, -1), dropout_p)
+    return ops.matmul(weights, value)
+
+
+__all__ = [
+    "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "cross_entropy", "dropout",
+    "elu", "embedding", "gelu", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "log_softmax", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "normalize", "one_hot",
+    "pad", "relu", "relu6", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss",
+    "softmax", "softplus", "tanh",
+]  # fmt: skip

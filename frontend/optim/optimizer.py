@@ -1,0 +1,207 @@
+"""The base of the optimizers: parameter groups, state, and how steps see them while tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from ...ir import dtype as dt
+from ..creation import zeros
+from ..gradmode import enable_grad, no_grad
+from ..guards import Epoch
+from ..inplace import assign
+from ..tensor import Tensor
+from ..trace import current_trace, untraced
+
+
+class ParamGroup(dict[str, Any]):
+    """The options of some parameters; changing one that is not lifted makes programs retrace."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in Optimizer.LIFTED:
+            Epoch.bump()
+        super().__setitem__(key, value)
+
+
+class Optimizer:
+    """Subclasses define `_update(group, parameter, gradient, state)`.
+
+    State tensors are created at the first step outside of any trace, so that a compiled step
+    finds them as inputs; the step count is a tensor. Float options named in `LIFTED` are inputs
+    of a compiled step: a new value does not recompile.
+    """
+
+    LIFTED: ClassVar[tuple[str, ...]] = ("lr",)
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.param_groups: list[dict[str, Any]] = []
+        self._young_step: Tensor | None = None
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                f"dicts, but got {type(params).__name__}"
+            )
+        given = list(params)
+        if not given:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(given[0], dict):
+            given = [{"params": given}]
+        for group in given:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own."""
+        group = ParamGroup({**self.defaults, **param_group})
+        params = group["params"]
+        group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        taken = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in group["params"]:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    "optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(p).__name__}"
+                )
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+            if id(p) in taken:
+                raise ValueError("some parameters appear in more than one parameter group")
+        Epoch.bump()
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero."""
+        for p in self._parameters():
+            if set_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad = p.grad.detach() * 0
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient."""
+        trace = current_trace()
+        if trace is not None:
+            trace.note(self)
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for number, group in enumerate(self.param_groups):
+                options = self._options(number, group)
+                found = [(p, p.grad) for p in group["params"]]
+                ready = [(p, g, self._states(p, group)) for p, g in found if g is not None]
+                self._advance([state for _, _, state in ready])
+                for p, grad, state in ready:
+                    self._update(options, p, grad, state)
+            self._young_step = None
+        return loss
+
+    def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:
+        """The group's options, lifted floats as tensors while tracing."""
+        trace = current_trace()
+        options = dict(group)
+        for key in self.LIFTED if trace is not None else ():
+            if isinstance(options.get(key), float):
+                name = key if len(self.param_groups) == 1 else f"{key}.{number}"
+                assert trace is not None
+                options[key] = trace.lift_number(
+                    (id(self), number, key), lambda g=group, k=key: float(g[k]), name
+                )
+        return options
+
+    def _advance(self, states: list[dict[str, Any]]) -> None:
+        """Count a step; parameters that began together share one counter."""
+        counters = {id(s["step"]): s["step"] for s in states if "step" in s}
+        for counter in counters.values():
+            assign(counter, counter + 1)
+
+    def _new_step(self) -> Tensor:
+        """The counter of the parameters that take their first step now."""
+        if self._young_step is None:
+            # float64 counts exactly and keeps bias corrections accurate.
+            self._young_step = zeros((), dtype=dt.float64)
+        return self._young_step
+
+    def _states(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        found = self.state.get(p)
+        if found is None:
+            with untraced(), no_grad():
+                found = self.state[p] = self._init_state(p, group)
+        return found
+
+    def _init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The state tensors of one parameter, created at its first step."""
+        return {}
+
+    def _update(
+        self, group: dict[str, Any], p: Tensor, grad: Tensor, state: dict[str, Any]
+    ) -> None:
+        raise NotImplementedError
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return (p for group in self.param_groups for p in group["params"])
+
+    # ---- what captured programs depend on -------------------------------------------------
+
+    def _guard_state(self) -> tuple[Any, ...]:
+        return tuple(
+            (
+                tuple((k, v) for k, v in g.items() if k != "params" and k not in self.LIFTED),
+                tuple(map(id, g["params"])),
+                tuple(tuple(map(id, self.state.get(p, {}).values())) for p in g["params"]),
+            )
+            for g in self.param_groups
+        )
+
+    def _named_tensors(self, known: Mapping[int, str]) -> Iterable[tuple[str, Tensor]]:
+        """Paths of the state tensors: `exp_avg.layers.0.weight`."""
+        for i, p in enumerate(self._parameters()):
+            owner = known.get(id(p), str(i))
+            for key, value in self.state.get(p, {}).items():
+                if isinstance(value, Tensor):
+                    yield f"{key}.{owner}", value
+
+    # ---- state dicts ----------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Options and state, parameters numbered in order."""
+        numbers = {id(p): i for i, p in enumerate(self._parameters())}
+        groups = [
+            {**{k: v for k, v in g.items() if k != "params"},
+             "params": [numbers[id(p)] for p in g["params"]]}
+            for g in self.param_groups
+        ]  # fmt: skip
+        state = {numbers[id(p)]: dict(s) for p, s in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore options and state. Raises ValueError where the groups do not fit."""
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        for mine, theirs in zip(self.param_groups, groups, strict=True):
+            if len(mine["params"]) != len(theirs["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of "
+                    "optimizer's group"
+                )
+        Epoch.bump()
+        params = list(self._parameters())
+        for mine, theirs in zip(self.param_groups, groups, strict=True):
+            mine.update({k: v for k, v in theirs.items() if k != "params"})
+        steps: dict[float, Tensor] = {}
+        with untraced(), no_grad():
+            self.state = {
+                params[int(i)]: {k: self._loaded(k, v, steps) for k, v in saved.items()}
+                for i, saved in state_dict["state"].items()
+            }
+
+    def _loaded(self, key: str, value: Any, steps: dict[float, Tensor]) -> Any:
+        """A copy of a loaded value; counters that agree are shared again."""
+        if not isinstance(value, Tensor):
+            return value
+        if key == "step":
+            return steps.setdefault(float(value), value.clone())
+        return value.clone()

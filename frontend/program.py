@@ -1,0 +1,126 @@
+"""`calque.trace`: a function's program without compiling it, in torch.fx's terms too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import FileLineColLoc, ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from ..ir import interpreter
+from ..ir.sym import SymEnv
+from ..ir.text import to_text
+from ..ir.types import TensorMeta, meta_of
+from .capture import Captured, capture
+from .pytree import flatten
+from .tensor import Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """One line of a traced program, as in torch.fx: read-only."""
+
+    op: str
+    name: str
+    target: str
+    args: tuple[str, ...]
+    meta: TensorMeta | None
+    location: str
+
+
+class Program:
+    """A traced program: `str(program)` is its IR, `program(*tensors)` interprets it with NumPy."""
+
+    def __init__(self, captured: Captured) -> None:
+        self.captured = captured
+        self.module: ModuleOp = captured.module()
+
+    def __str__(self) -> str:
+        return to_text(self.module)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Inputs, operations and the output, in order."""
+        func = interpreter.lookup(self.module, "main")
+        names: dict[SSAValue, str] = {}
+        out: list[Node] = []
+        for arg, entry in zip(func.body.block.args, self.captured.inputs, strict=True):
+            names[arg] = entry.name.replace(".", "_")
+            kind = "get_attr" if entry.role == "state" else "placeholder"
+            out.append(Node(kind, names[arg], entry.name, (), meta_of(arg), ""))
+        for op in func.body.block.ops:
+            args = tuple(names[v] for v in op.operands)
+            if not op.results:
+                out.append(Node("output", "output", "output", args, None, ""))
+                continue
+            short = op.name.removeprefix("calque.")
+            name = short if short not in names.values() else f"{short}_{len(out)}"
+            for i, result in enumerate(op.results):
+                names[result] = name if len(op.results) == 1 else f"{name}_{i}"
+            meta = meta_of(op.results[0])
+            out.append(Node("call_function", name, op.name, args, meta, _where(op)))
+        return out
+
+    def print_tabular(self) -> None:
+        """Print the nodes as a table."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("opcode", "name", "target", "args", "type", "line")
+        for n in self.nodes:
+            table.add_row(n.op, n.name, n.target, ", ".join(n.args), str(n.meta or ""), n.location)
+        Console().print(table)
+
+    def __call__(self, *args: Any) -> list[np.ndarray]:
+        """Results by the NumPy references, state inputs as they are now."""
+        given = [np.asarray(a.detach()) if isinstance(a, Tensor) else np.asarray(a) for a in args]
+        values: list[np.ndarray] = []
+        for entry in self.captured.inputs:
+            if entry.getter is not None:
+                values.append(np.asarray(entry.getter(), np.float64))
+            elif entry.tensor is not None:
+                values.append(np.ascontiguousarray(entry.tensor._array()))
+            else:
+                values.append(np.ascontiguousarray(given.pop(0)))
+        return interpreter.run(self.module, values)
+
+
+def _where(op: Operation) -> str:
+    loc = op.location
+    return f"{loc.filename.data}:{loc.line.data}" if isinstance(loc, FileLineColLoc) else ""
+
+
+def trace(function: Callable[..., Any], *examples: Any, **kwargs: Any) -> Program:
+    """The program that `function` runs on arguments like `examples`, not compiled.
+
+    An example is a tensor, a NumPy array, or a `TensorMeta` with symbolic sizes.
+    """
+    from .creation import as_tensor
+
+    metas: list[TensorMeta] = []
+
+    def concrete(x: Any) -> Any:
+        if isinstance(x, TensorMeta):
+            metas.append(x)
+            return Tensor._blank(x)
+        if isinstance(x, np.ndarray):
+            x = as_tensor(x)
+        if isinstance(x, Tensor):
+            metas.append(x._meta)
+        return x
+
+    args = tuple(concrete(x) for x in examples)
+    named = {k: concrete(v) for k, v in kwargs.items()}
+    leaves: list[Any] = []
+    spec = flatten((args, named), leaves)
+    return Program(capture_metas(function, spec, metas, leaves))
+
+
+def capture_metas(
+    function: Callable[..., Any], spec: Any, metas: Sequence[TensorMeta], leaves: Sequence[Any]
+) -> Captured:
+    """Capture with the given metas; sizes have no examples."""
+    return capture(function, spec, metas, leaves, SymEnv())
