@@ -19,21 +19,29 @@ from xdsl.dialects import (
 from xdsl.ir import Dialect
 
 from .op import Op
-from .ops import conv, creation, elementwise, index, pool, random, reduce, scatter, view
+from .ops.conv import OPS as CONV
+from .ops.creation import OPS as CREATION
+from .ops.elementwise import OPS as ELEMENTWISE
+from .ops.index import OPS as INDEX
+from .ops.pool import OPS as POOL
+from .ops.random import OPS as RANDOM
+from .ops.reduce import OPS as REDUCE
+from .ops.scatter import OPS as SCATTER
+from .ops.view import OPS as VIEW
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
 from .vectorarith import allow_vectors
 
 ALL_OPS: tuple[type[Op], ...] = (
-    *creation.OPS,
-    *elementwise.OPS,
-    *view.OPS,
-    *reduce.OPS,
-    *conv.OPS,
-    *pool.OPS,
-    *index.OPS,
-    *scatter.OPS,
-    *random.OPS,
+    *CREATION,
+    *ELEMENTWISE,
+    *VIEW,
+    *REDUCE,
+    *CONV,
+    *POOL,
+    *INDEX,
+    *SCATTER,
+    *RANDOM,
 )
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 
