@@ -55,14 +55,18 @@ class Emitter:
         return Emitter(f, self.asserts, self.handlers, self.native_half)
 
     def block(self, block: Block) -> None:
-        """Write the ops of a block. Terminators without handler belong to the parent op, which
-        reads their operands."""
+        """Write the ops of a block. The terminators' operands are read by the parent op."""
         handlers = self.handlers
         for op in block.ops:
             handler = handlers.get(type(op))
             if handler is None:
                 raise CodegenError.unsupported(op)
-            handler(self, op)
+            try:
+                handler(self, op)
+            except CodegenError as error:
+                if error.op is not None:
+                    raise
+                raise CodegenError.at(op, str(error)) from None
 
     def operand(self, op: Operation, index: int) -> str:
         """LLVM value of an operand that is not a memref."""

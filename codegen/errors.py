@@ -14,13 +14,20 @@ from xdsl.ir import Attribute, Operation
 
 
 class CodegenError(Exception):
-    """The IR cannot be turned into machine code as it stands."""
+    """The IR cannot be turned into machine code as it stands.
+
+    `op` is the operation that is to blame, where it is known.
+    """
+
+    op: Operation | None = None
 
     @classmethod
     def at(cls, op: Operation, message: str) -> CodegenError:
         """An error about one op, with its name and its location."""
         where = location(op)
-        return cls(f"{op.name}: {message}" + (f" (at {where})" if where else ""))
+        error = cls(f"{op.name}: {message}" + (f" (at {where})" if where else ""))
+        error.op = op
+        return error
 
     @classmethod
     def unsupported(cls, op: Operation) -> CodegenError:

@@ -17,7 +17,7 @@ from . import cpu
 from .errors import CodegenError
 from .host import HOST, PLAN
 from .kernel import SYMBOL
-from .program import program
+from .program import llvm_text, program
 from .signature import signature
 from .workers import compile_texts
 
@@ -61,6 +61,11 @@ def compile_module(module: ModuleOp, target: Target, cache: ObjectCache | None =
         triple=target.triple,
         features=target.features,
     )
+
+
+def assembly(module: ModuleOp, target: Target) -> dict[str, str]:
+    """Assembly by name, for reading: each kernel, called as in the IR, and "main"."""
+    return {name: cpu.assembly(text, target) for name, text in llvm_text(module, target).items()}
 
 
 def compile_cached(texts: Sequence[str], target: Target, cache: ObjectCache | None) -> list[bytes]:

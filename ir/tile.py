@@ -159,19 +159,19 @@ class MatmulOp(IRDLOperation):
         for _ in range(3):
             memref = parser.parse_unresolved_operand()
             indices = parser.parse_comma_separated_list(
-                Parser.Delimiter.SQUARE, lambda: parser.parse_operand()
+                Parser.Delimiter.SQUARE, lambda: parser.parse_operand(_INDEX)
             )
             if len(indices) != 2:
                 parser.raise_error("expected two indices")
             parser.parse_punctuation(",")
             matrices.append((memref, indices))
         scalars = []
-        for keyword in ("k", "n", "acc"):
+        for keyword, ty in (("k", _INDEX), ("n", _INDEX), ("acc", i1)):
             if scalars:
                 parser.parse_punctuation(",")
             parser.parse_keyword(keyword)
             parser.parse_punctuation("=")
-            scalars.append(parser.parse_operand())
+            scalars.append(parser.parse_operand(ty))
         attributes = parser.parse_optional_attr_dict()
         names = ("mr", "nr", "masked", "prefetch")
         properties = {name: attributes.pop(name) for name in names if name in attributes}

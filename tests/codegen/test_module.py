@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calque.codegen import CodegenError, compile_module, llvm_text
+from calque.codegen import CodegenError, assembly, compile_module, llvm_text
 from calque.codegen.program import program
 from calque.ir.target import Target
 from calque.runtime.cache import DiskCache
@@ -23,11 +23,13 @@ func.func private @{name}(%x: memref<?xf32>, %y: memref<?xf32>, %n: index, %limi
   %two = arith.constant 2.0 : f32
   %ok = arith.cmpi slt, %n, %limit : index
   cf.assert %ok, "{message}"
-  scf.for %i = %c0 to %n step %c1 {{
+  "scf.parallel"(%c0, %n, %c1) <{{operandSegmentSizes = array<i32: 1, 1, 1, 0>}}> ({{
+  ^bb0(%i: index):
     %v = memref.load %x[%i] : memref<?xf32>
     %w = arith.mulf %v, %two : f32
     memref.store %w, %y[%i] : memref<?xf32>
-  }}
+    scf.reduce
+  }}) {{calque.map = "threads"}} : (index, index, index) -> ()
   func.return
 }}
 """
@@ -121,6 +123,9 @@ def test_readable_text() -> None:
     assert list(text) == ["first", "second", "main"]
     assert "define i32 @first(" in text["first"]
     assert "call i32 @second(" in text["main"]
+    code = assembly(parse(TEXT), Target.host())
+    assert list(code) == list(text)
+    assert "first:" in code["first"]
 
 
 @pytest.mark.parametrize(
