@@ -167,7 +167,7 @@ class ScalarBuilder:
         if from_int and isinstance(to, IntegerType):
             assert isinstance(source, IntegerType)
             if to.width.data < source.width.data:
-                return self.emit(arith.TruncIOp, (x,), to, dict(_NO_OVERFLOW))
+                return self.emit(arith.TruncIOp, (x,), to)
             if to.width.data == source.width.data:
                 return x
             return self.emit(arith.ExtUIOp if unsigned else arith.ExtSIOp, (x,), to)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..sym import Dim, floordiv
+from ..maps import AffineExpr, MapItem
+from ..sym import Dim, floordiv, smax
+
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import Tensor
 
 
 def dilated(size: Dim, step: int) -> Dim:
@@ -70,3 +76,43 @@ def windows(
     view = np.lib.stride_tricks.sliding_window_view(x, taps, axis=tuple(range(2, 2 + rank)))
     steps = (*(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))
     return view[(slice(None), slice(None), *steps)]
+
+
+def padded(
+    b: LinalgBuilder,
+    x: Tensor,
+    padding: Sequence[tuple[Dim, Dim]],
+    dilation: Sequence[int],
+    value: float,
+) -> Tensor:
+    """`pad_array` at the `linalg` stage."""
+    m = b.meta(x)
+    lead, sizes = m.shape[:2], [dilated(n, s) for n, s in zip(m.shape[2:], dilation, strict=True)]
+    low = (0, 0, *(smax(lo, 0) for lo, _ in padding))
+    high = (0, 0, *(smax(hi, 0) for _, hi in padding))
+    wanted = (*lead, *(n + lo + hi for n, (lo, hi) in zip(sizes, padding, strict=True)))
+    if 0 in m.shape:
+        return b.fill(m.with_shape(wanted), value)
+    full = m.with_shape(
+        (*lead, *(n + a + z for n, a, z in zip(sizes, low[2:], high[2:], strict=True)))
+    )
+    if any(s != 1 for s in dilation):
+        x = b.insert_slice(x, b.fill(full, value), low, (1, 1, *dilation))
+    elif any(n != 0 for n in (*low, *high)):
+        x = b.pad(x, low, high, b.constant(value, m.dtype.element), full)
+    if wanted == full.shape:
+        return x
+    return b.slice(x, (0, 0, *(smax(0 - lo, 0) for lo, _ in padding)), wanted)
+
+
+def window_items(
+    space: int, taps: int, stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[MapItem, ...]:
+    """Where window `s` reads its tap `k`: s * stride + k * dilation per spatial dimension.
+
+    `space` and `taps` are the numbers of the first loops over windows and taps.
+    """
+    return tuple(
+        AffineExpr.dimension(space + i) * s + AffineExpr.dimension(taps + i) * d
+        for i, (s, d) in enumerate(zip(stride, dilation, strict=True))
+    )

@@ -7,16 +7,21 @@ stride it is the gradient of the input, and with batch and channels exchanged th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from .. import dtype as dt
 from ..attrs import INT, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, floordiv, less, same
 from ..types import Shape, TensorMeta
 from ._common import check_devices
-from ._window import dilated, extent, int_list, pad_array, window_count, windows
+from ._window import dilated, extent, int_list, pad_array, padded, window_items, windows
+
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import Tensor
 
 Pairs: TypeAlias = tuple[tuple[Dim, Dim], ...]
 
@@ -60,17 +65,17 @@ class Conv(Op):
                     f"match the convolution dimensions, but got {name}={list(given)}"
                 )
         sizes = x.shape[2:]
-        padded = tuple(
+        spread = tuple(
             dilated(n, b) + lo + hi
             for n, b, (lo, hi) in zip(sizes, input_dilation, padding, strict=True)
         )
         taps = tuple(extent(k, d) for k, d in zip(w.shape[2:], dilation, strict=True))
-        if any(less(p, t) for p, t in zip(padded, taps, strict=True)):
+        if any(less(p, t) for p, t in zip(spread, taps, strict=True)):
             raise RuntimeError(
-                f"Calculated padded input size per channel: {_by(padded)}. Kernel size: "
+                f"Calculated padded input size per channel: {_by(spread)}. Kernel size: "
                 f"{_by(taps)}. Kernel size can't be greater than actual input size"
             )
-        spatial = (floordiv(p - t, s) + 1 for p, t, s in zip(padded, taps, stride, strict=True))
+        spatial = (floordiv(p - t, s) + 1 for p, t, s in zip(spread, taps, stride, strict=True))
         return TensorMeta((x.shape[0], w.shape[0], *spatial), x.dtype, device)
 
     @staticmethod
@@ -97,6 +102,10 @@ class Conv(Op):
         return found.reshape(n, w.shape[0], *out)
 
     @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [_lower(b, node)]
+
+    @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
         (g,), (x, w) = cotangents, node.operands
         return (
@@ -107,6 +116,40 @@ class Conv(Op):
     @classmethod
     def samples(cls) -> Iterable[Sample]:
         yield from _samples()
+
+
+def _lower(b: LinalgBuilder, node: Node) -> Tensor:
+    """Loops (n, [g,] o, *space) and the reduction (c, *taps); narrow floats add up in float32."""
+    a, out = node.attrs, node.result_metas[0]
+    x = padded(b, node.operands[0], a["padding"], a["input_dilation"], 0)
+    w = node.operands[1]
+    groups, rank = a["groups"], out.rank - 2
+    dtype = dt.float32 if out.dtype.kind == "f" and out.dtype.bits < 32 else out.dtype
+    total = out.with_dtype(dtype)
+    lead = 2
+    if groups > 1:
+        lead = 3
+        n, channels, *space = b.meta(x).shape
+        x = b.reshape(x, (n, groups, floordiv(channels, groups), *space))
+        o, each, *taps = b.meta(w).shape
+        w = b.reshape(w, (groups, floordiv(o, groups), each, *taps))
+        total = total.with_shape((n, groups, floordiv(o, groups), *out.shape[2:]))
+    channel = lead + rank
+    loops = channel + 1 + rank
+    batch, outer = tuple(range(lead - 1)), tuple(range(1, lead))
+    windows_read = window_items(lead, channel + 1, a["stride"], a["dilation"])
+    (found,) = b.generic(
+        [x, w],
+        [(*batch, channel, *windows_read), (*outer, *range(channel, loops))],
+        [b.fill(total, 0)],
+        [tuple(range(channel))],
+        ["parallel"] * channel + ["reduction"] * (loops - channel),
+        lambda s, e, k, acc: s.add(acc, s.mul(s.cast(e, dtype.element), s.cast(k, dtype.element))),
+    )
+    shaped = b.reshape(found, out.shape)
+    if dtype is out.dtype:
+        return shaped
+    return b.pointwise(out, [shaped], body=lambda s, e: s.cast(e, out.dtype.element))
 
 
 def _input_gradient(node: Node, g: Value, w: Value) -> Value:
@@ -382,4 +425,3 @@ def _samples() -> Iterable[Sample]:
 
 
 OPS: tuple[type[Op], ...] = (Conv,)
-__all__ = ["Conv", "conv", "conv_transpose", "mirrored", "window_count"]

@@ -7,8 +7,11 @@ accept negative indices, as advanced indexing does, wrap them first with `check_
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from xdsl.dialects.builtin import IndexType
+from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import BOOL, DIM, INT
@@ -17,6 +20,12 @@ from ..sym import Dim, less, product
 from ..types import Shape, TensorMeta
 from ._common import broadcast_shapes, check_devices, normalize_dim
 
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import BodyBuilder, Tensor
+    from ..scalar import ScalarBuilder
+
+INDEX = IndexType()
 OUT_OF_RANGE = "index out of range in self"
 
 
@@ -28,6 +37,30 @@ def check_integer(index: TensorMeta, what: str) -> None:
 
 def _out_of_bounds(index: object, dim: int, size: Dim) -> str:
     return f"index {index} is out of bounds for dimension {dim} with size {size}"
+
+
+def out_of_bounds(dim: int, size: Dim) -> str:
+    """The message of native code, which knows no index."""
+    known = f" with size {size}" if isinstance(size, int) else ""
+    return f"index is out of bounds for dimension {dim}{known}"
+
+
+def in_range(s: ScalarBuilder, index: SSAValue, n: SSAValue) -> tuple[SSAValue, SSAValue]:
+    """Whether 0 <= index < n, and the index brought there."""
+    zero = s.like(0, index)
+    valid = s.and_(s.compare("ge", index, zero), s.compare("lt", index, n))
+    return valid, s.maximum(s.minimum(index, s.sub(n, s.like(1, n))), zero)
+
+
+def checked(b: LinalgBuilder, index: Tensor, size: Dim, message: str) -> Tensor:
+    """Indices that fail with `message` where they are out of range, and are safe to use."""
+
+    def body(s: BodyBuilder, at: SSAValue) -> SSAValue:
+        valid, safe = in_range(s, at, s.cast(s.size(size), at.type))
+        s.check(valid, message)
+        return safe
+
+    return b.pointwise(b.meta(index), [index], body=body)
 
 
 class CheckIndex(Op):
@@ -50,6 +83,22 @@ class CheckIndex(Op):
         if bad.any():
             raise IndexError(_out_of_bounds(index[bad][0], dim, size))
         return np.where(index < 0, index + size, index)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        a = node.attrs
+        message = out_of_bounds(a["dim"], a["size"])
+
+        def body(s: BodyBuilder, index: SSAValue) -> SSAValue:
+            n = s.cast(s.size(a["size"]), index.type)
+            if a["wrap"]:
+                negative = s.compare("lt", index, s.like(0, index))
+                index = s.select(negative, s.add(index, n), index)
+            valid, safe = in_range(s, index, n)
+            s.check(valid, message)
+            return safe
+
+        return [b.pointwise(node.result_metas[0], node.operands, body=body)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -87,6 +136,23 @@ class Take(Op):
         return np.take(x, index, axis=dim)
 
     @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        (x, index), (mx, mi) = node.operands, node.operand_metas
+        dim, out = normalize_dim(node.attrs["dim"], mx.rank), node.result_metas[0]
+        loops = tuple(range(dim, dim + mi.rank))
+        if mi.rank != out.rank:  # so that each index is checked once, not once per element
+            index = b.value(checked(b, index, mx.shape[dim], OUT_OF_RANGE))
+        else:
+            index = checked(b, index, mx.shape[dim], OUT_OF_RANGE)
+
+        def body(s: BodyBuilder, at: SSAValue) -> SSAValue:
+            lead = [s.index(i) for i in range(dim)]
+            tail = [s.index(i) for i in range(dim + mi.rank, out.rank)]
+            return s.extract(x, [*lead, s.cast(at, INDEX), *tail])
+
+        return [b.pointwise(out, [index], [loops], body)]
+
+    @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
         from .scatter import index_add
 
@@ -119,6 +185,19 @@ class Gather(Op):
     @staticmethod
     def REFERENCE(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
         return x[places(index, dim % x.ndim, x.shape)]
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        (x, index), (mx, mi) = node.operands, node.operand_metas
+        dim = normalize_dim(node.attrs["dim"], mx.rank)
+        index = checked(b, index, mx.shape[dim], out_of_bounds(dim, mx.shape[dim]))
+
+        def body(s: BodyBuilder, at: SSAValue) -> SSAValue:
+            places = [s.index(i) for i in range(mi.rank)]
+            places[dim] = s.cast(at, INDEX)
+            return s.extract(x, places)
+
+        return [b.pointwise(node.result_metas[0], [index], body=body)]
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:

@@ -9,16 +9,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import DIMS, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, floordiv, less, same, smin
 from ..types import Shape, TensorMeta
-from ._window import dilated, extent, int_list, pad_array, window_count, windows
+from ._window import (
+    dilated,
+    extent,
+    int_list,
+    pad_array,
+    padded,
+    window_count,
+    window_items,
+    windows,
+)
+
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import Body, BodyBuilder, Tensor
 
 Ints: TypeAlias = tuple[int, ...]
 Pairs: TypeAlias = tuple[tuple[Dim, Dim], ...]
@@ -95,6 +109,35 @@ def _lowest(dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
 
 
+def _lower(
+    b: LinalgBuilder,
+    x: Sequence[Tensor],
+    attrs: dict[str, Any],
+    outs: Sequence[TensorMeta],
+    initial: Sequence[float],
+    body: Body,
+    *,
+    unsigned: bool = False,
+) -> list[Any]:
+    """Loops over windows (n, c, *space) that reduce their taps, of tensors padded already.
+
+    The last input gives the taps their extents; its elements are not read.
+    """
+    rank = len(attrs["kernel"])
+    lead = 2 + rank
+    taps = b.empty(b.meta(x[0]).with_shape(attrs["kernel"]))
+    read = (0, 1, *window_items(2, lead, attrs["stride"], attrs["dilation"]))
+    return b.generic(
+        [*x, taps],
+        [*[read] * len(x), tuple(range(lead, lead + rank))],
+        [b.fill(m, v) for m, v in zip(outs, initial, strict=True)],
+        [tuple(range(lead))] * len(outs),
+        ["parallel"] * lead + ["reduction"] * rank,
+        body,
+        unsigned=unsigned,
+    )
+
+
 class MaxPool(Pool):
     """The largest element of each window; NaN where the window has one."""
 
@@ -104,6 +147,17 @@ class MaxPool(Pool):
     @staticmethod
     def REFERENCE(x: np.ndarray, **attrs: Any) -> np.ndarray:
         return _view(x, _lowest(x.dtype), attrs).max(axis=-1)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        attrs, out = dict(node.attrs), node.result_metas[0]
+        lowest = _lowest(out.dtype.numpy)
+        x = padded(b, node.operands[0], attrs["padding"], (1,) * (out.rank - 2), lowest)
+        unsigned = out.dtype.kind == "u"
+        return _lower(
+            b, [x], attrs, [out], [lowest], lambda s, e, _, acc: s.maximum(acc, e),
+            unsigned=unsigned,
+        )  # fmt: skip
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
@@ -135,6 +189,25 @@ class ArgmaxPool(Pool):
         last = view.shape[-1] - 1 - np.argmax(nan[..., ::-1], axis=-1)
         return np.where(nan.any(axis=-1), last, first)
 
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        attrs, out, x = dict(node.attrs), node.result_metas[0], node.operand_metas[0]
+        lowest = _lowest(x.dtype.numpy)
+        read = padded(b, node.operands[0], attrs["padding"], (1,) * (out.rank - 2), lowest)
+
+        def body(s: BodyBuilder, *args: SSAValue) -> Sequence[SSAValue]:
+            element, _, best, where = args
+            none = s.compare("lt", where, s.like(0, where))
+            better = s.or_(s.compare("gt", element, best), s.and_(none, _inside(s, x, attrs)))
+            if x.dtype.kind == "f":
+                better = s.or_(better, s.isnan(element))
+            here = s.cast(_tap_number(s, attrs["kernel"]), dt.int32.element)
+            return s.select(better, element, best), s.select(better, here, where)
+
+        metas = [x.with_shape(out.shape), out]
+        found = _lower(b, [read], attrs, metas, [lowest, -1], body, unsigned=x.dtype.kind == "u")
+        return [found[1]]
+
 
 class SumPool(Pool):
     """The sum of each window."""
@@ -144,6 +217,12 @@ class SumPool(Pool):
     @staticmethod
     def REFERENCE(x: np.ndarray, **attrs: Any) -> np.ndarray:
         return _view(x, 0, attrs).sum(axis=-1, dtype=x.dtype)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        attrs, out = dict(node.attrs), node.result_metas[0]
+        x = padded(b, node.operands[0], attrs["padding"], (1,) * (out.rank - 2), 0)
+        return _sum(b, [x], attrs, out, lambda s, e: e)
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
@@ -190,6 +269,25 @@ class MaxPoolGrad(Op):
         return out
 
     @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        """Each input element reads the windows that hold it, the taps in reverse order: windows
+        over g and tap, spread by the stride, whose tap is the one that is met."""
+        attrs, out = dict(node.attrs), node.result_metas[0]
+        low, high = _adjoint_padding(attrs["size"], node.operand_metas[0].shape[2:], attrs)
+        padding = tuple(zip(low, high, strict=True))
+        g = padded(b, node.operands[0], padding, attrs["stride"], 0)
+        tap = padded(b, node.operands[1], padding, attrs["stride"], -1)
+        last = math.prod(attrs["kernel"]) - 1
+
+        def body(s: BodyBuilder, value: SSAValue, named: SSAValue) -> SSAValue:
+            number = s.cast(_tap_number(s, attrs["kernel"]), dt.int32.element)
+            met = s.sub(s.like(last, number), number)
+            return s.select(s.compare("eq", named, met), value, s.like(0, value))
+
+        attrs["stride"] = (1,) * len(low)
+        return _sum(b, [g, tap], attrs, out, body)
+
+    @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
         """Reads the cotangent where each window's maximum is: a gather along flat positions."""
         from .index import gather
@@ -213,6 +311,54 @@ class MaxPoolGrad(Op):
                 tap = np.asarray(ArgmaxPool.REFERENCE(x, **sample.attrs), np.int32)
                 g = rng.standard_normal(tap.shape).astype(np.float32)
                 yield Sample((g, tap), {**sample.attrs, "size": x.shape[2:]})
+
+
+# ---- parts of the lowerings ------------------------------------------------------------------
+
+
+def _sum(
+    b: LinalgBuilder, x: Sequence[Tensor], attrs: dict[str, Any], out: TensorMeta, term: Body
+) -> list[Tensor]:
+    """Sums over windows of what `term` makes of the elements; narrow floats add up in float32."""
+    dtype = dt.float32 if out.dtype.kind == "f" and out.dtype.bits < 32 else out.dtype
+
+    def body(s: BodyBuilder, *args: SSAValue) -> SSAValue:
+        *elements, _, acc = args
+        made = term(s, *elements)
+        assert isinstance(made, SSAValue)
+        return s.add(acc, s.cast(made, dtype.element))
+
+    (found,) = _lower(b, x, attrs, [out.with_dtype(dtype)], [0], body)
+    if dtype is out.dtype:
+        return [found]
+    return [b.pointwise(out, [found], body=lambda s, e: s.cast(e, out.dtype.element))]
+
+
+def _tap_number(s: BodyBuilder, kernel: Ints) -> SSAValue:
+    """Which tap of the window the body is at, in row-major order."""
+    first = 2 + len(kernel)
+    number = s.index(first)
+    for i, k in enumerate(kernel[1:], 1):
+        number = s.add(s.mul(number, s.like(k, number)), s.index(first + i))
+    return number
+
+
+def _inside(s: BodyBuilder, x: TensorMeta, attrs: dict[str, Any]) -> SSAValue:
+    """Whether the tap that the body is at lies in x, not in the padding."""
+    rank = len(attrs["kernel"])
+    inside = s.constant(True, dt.bool_.element)
+    for i, (lo, hi) in enumerate(attrs["padding"]):
+        if (lo, hi) == (0, 0):
+            continue
+        window, tap = s.index(2 + i), s.index(2 + rank + i)
+        at = s.add(
+            s.mul(window, s.like(attrs["stride"][i], window)),
+            s.mul(tap, s.like(attrs["dilation"][i], tap)),
+        )
+        at = s.sub(at, s.size(lo))
+        inside = s.and_(inside, s.compare("ge", at, s.like(0, at)))
+        inside = s.and_(inside, s.compare("lt", at, s.size(x.shape[2 + i])))
+    return inside
 
 
 # ---- parts of the gradients ------------------------------------------------------------------

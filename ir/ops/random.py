@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import DIMS
 from ..dtype import DType
-from ..op import Op, Sample, Value, bind
+from ..op import Node, Op, Sample, Value, bind
 from ..sym import Dim
 from ..types import Shape, TensorMeta
+
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import BodyBuilder, Tensor
+    from ..scalar import ScalarBuilder
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -65,6 +71,29 @@ class NumPyWords:
         return (x + np.uint64(step)) & np.uint64(0xFFFFFFFF)
 
 
+class ScalarWords:
+    """Words as i32 scalars of a body, which must extend them unsigned."""
+
+    def __init__(self, s: ScalarBuilder) -> None:
+        self.s = s
+
+    def halves(self, x: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """The low and the high word of an i64."""
+        s, word = self.s, dt.int32.element
+        return s.cast(x, word), s.cast(s.shr(x, s.like(32, x)), word)
+
+    def wide_mul(self, x: SSAValue, factor: int) -> tuple[SSAValue, SSAValue]:
+        wide = self.s.cast(x, dt.int64.element)
+        low, high = self.halves(self.s.mul(wide, self.s.like(factor, wide)))
+        return high, low
+
+    def xor(self, x: SSAValue, y: SSAValue) -> SSAValue:
+        return self.s.xor(x, y)
+
+    def add(self, x: SSAValue, step: int) -> SSAValue:
+        return self.s.add(x, self.s.like(step - (1 << 32), x))
+
+
 def _halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The low and the high word of 64-bit integers."""
     wide = np.asarray(x).astype(np.uint64)
@@ -94,6 +123,26 @@ class RandomBits(Op):
         four = philox(NumPyWords(), (*_halves(block), *_halves(counter)), _halves(key))
         bits = np.stack(np.broadcast_arrays(*four), axis=-1).reshape(-1)[:count]
         return bits.astype(np.uint32).view(np.int32).reshape(shape)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        out = node.result_metas[0]
+
+        def body(s: BodyBuilder, key: SSAValue, counter: SSAValue) -> SSAValue:
+            words = ScalarWords(s)
+            position = s.constant(0, dt.int64.element)
+            for i, d in enumerate(out.shape):
+                size = s.cast(s.size(d), dt.int64.element)
+                position = s.add(s.mul(position, size), s.cast(s.index(i), dt.int64.element))
+            block = s.shr(position, s.like(2, position))
+            four = philox(words, (*words.halves(block), *words.halves(counter)), words.halves(key))
+            number = s.and_(s.cast(position, dt.int32.element), s.constant(3, dt.int32.element))
+            chosen = four[3]
+            for i in (2, 1, 0):
+                chosen = s.select(s.compare("eq", number, s.like(i, number)), four[i], chosen)
+            return chosen
+
+        return [b.pointwise(out, node.operands, [(), ()], body, unsigned=True)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

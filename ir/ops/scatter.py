@@ -7,28 +7,37 @@ last one written stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from ..attrs import INT
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import same
+from ..sym import Dim, same
 from ..types import Shape, TensorMeta
 from ._common import check_devices, normalize_dim
 from .index import (
+    INDEX,
+    OUT_OF_RANGE,
     Selection,
     Take,
     check_gather,
     check_range,
     gather,
     gather_samples,
+    in_range,
+    out_of_bounds,
     places,
     sizes,
     take,
     take_samples,
     zeros,
 )
+
+if TYPE_CHECKING:
+    from ..lowering import LinalgBuilder
+    from ..pointwise import Tensor
 
 
 class Update(Op):
@@ -68,6 +77,10 @@ class Update(Op):
         if not cls.ADD and node.needs[0]:
             g = bind(cls, (g, index, zeros(node.operand_metas[2], g)), {"dim": dim})
         return g, None, source
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [_lower(b, node, cls)]
 
 
 class ScatterAdd(Update):
@@ -141,6 +154,62 @@ class IndexCopy(IndexAdd):
         out = base.copy()
         out[(slice(None),) * (dim % base.ndim) + (index,)] = source
         return out
+
+
+def _lower(b: LinalgBuilder, node: Node, op: type[Update]) -> SSAValue:
+    """Loops over the indices, in order; each replaces or adds what belongs to it: an element for
+    scatter, for index_add all that it has along the other dimensions."""
+    base, index, source = b.values(node.operands)
+    mb, mi = node.operand_metas[:2]
+    dim = normalize_dim(node.attrs["dim"], mb.rank)
+    whole = not issubclass(op, ScatterAdd) and mb.rank > 1
+    message = OUT_OF_RANGE if issubclass(op, IndexAdd) else out_of_bounds(dim, mb.shape[dim])
+
+    def target(at: Sequence[SSAValue]) -> SSAValue:
+        s = b.scalars
+        place = s.cast(b.element(index, at), INDEX)
+        valid, safe = in_range(s, place, b.size(mb.shape[dim]))
+        b.check(valid, message)
+        return safe
+
+    def one(total: SSAValue, at: Sequence[SSAValue]) -> SSAValue:
+        places = list(at) if issubclass(op, ScatterAdd) else [target(at)]
+        if issubclass(op, ScatterAdd):
+            places[dim] = target(at)
+        new = b.element(source, at)
+        if op.ADD:
+            new = b.scalars.add(b.element(total, places), new)
+        return b.insert_element(new, total, places)
+
+    def row(total: SSAValue, at: Sequence[SSAValue]) -> SSAValue:
+        zero = [0] * mb.rank
+        into = [*zero[:dim], target(at), *zero[dim + 1 :]]
+        sizes_ = [1 if i == dim else d for i, d in enumerate(mb.shape)]
+        read = [*zero[:dim], *at, *zero[dim + 1 :]]
+        ones = [1] * mi.rank
+        new: Tensor = b.slice(source, read, [*mb.shape[:dim], *ones, *mb.shape[dim + 1 :]])
+        new = b.reshape(new, sizes_)
+        if op.ADD:
+            old = b.slice(total, into, sizes_)
+            new = b.pointwise(b.meta(old), [old, new], body=lambda s, x, y: s.add(x, y))
+        return b.insert_slice(new, total, into)
+
+    return _nest(b, mi.shape, base, row if whole else one, ())
+
+
+def _nest(
+    b: LinalgBuilder,
+    shape: Sequence[Dim],
+    carried: SSAValue,
+    body: Callable[[SSAValue, Sequence[SSAValue]], SSAValue],
+    at: tuple[SSAValue, ...],
+) -> SSAValue:
+    """Sequential loops over a shape around `body(carried, indices)`."""
+    if len(at) == len(shape):
+        return body(carried, at)
+    size = shape[len(at)]
+    (out,) = b.for_(0, size, [carried], lambda i, c: [_nest(b, shape, c, body, (*at, i))])
+    return out
 
 
 def _taken(x: np.ndarray, index: np.ndarray, dim: int) -> tuple[int, ...]:
