@@ -5,7 +5,8 @@ Argument attributes of `@main` carry what types cannot say:
 - ``calque.name``: the name of an array (default "arg0", ...);
 - ``calque.role``: "input" (default), "state" or "output";
 - ``calque.alias``: for an output, the index of the argument whose memory it takes over;
-- ``calque.dtype``: where the storage type is ambiguous, such as "bool" or "u8" for i8;
+- ``calque.dtype``: where it is not that of the storage, such as "bool" for i8;
+- ``calque.unsigned``: the integers have no sign;
 - ``calque.dims``: the dimensions as integers and expressions over symbols (strings);
 - ``calque.symbol``: the name of the size symbol that an index argument carries.
 """
@@ -56,12 +57,17 @@ def _param(ty: MemRefType, attrs: Mapping[str, Attribute], number: int) -> Param
     alias = attrs.get("calque.alias")
     return ParamSpec(
         name=name,
-        dtype=_string(attrs, "dtype") or str(ty.element_type),
+        dtype=_string(attrs, "dtype") or _dtype(ty, attrs),
         dims=_dims(ty, attrs.get("calque.dims"), name),
         role=cast(Literal["input", "state", "output"], _string(attrs, "role") or "input"),
         alias=alias.value.data if isinstance(alias, IntegerAttr) else None,
         strides=static_strides(ty) if is_strided(ty) else None,
     )
+
+
+def _dtype(ty: MemRefType, attrs: Mapping[str, Attribute]) -> str:
+    name = str(ty.element_type)
+    return f"u{name[1:]}" if "calque.unsigned" in attrs else name
 
 
 def _dims(ty: MemRefType, given: Attribute | None, name: str) -> tuple[int | str, ...]:

@@ -28,6 +28,7 @@ from .ops.random import OPS as RANDOM
 from .ops.reduce import OPS as REDUCE
 from .ops.scatter import OPS as SCATTER
 from .ops.view import OPS as VIEW
+from .scfparallel import allow_pretty_parallel
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
 from .vectorarith import allow_vectors
@@ -51,6 +52,7 @@ Calque = Dialect("calque", list(ALL_OPS), [DimAttr, TensorEncoding])
 def context() -> Context:
     """A context with our dialects and the standard ones that the stages use."""
     allow_vectors()
+    allow_pretty_parallel()
     ctx = Context()
     for dialect in (
         builtin.Builtin,
