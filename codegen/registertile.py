@@ -3,15 +3,14 @@
 mr rows times nr columns of C stay in registers while k runs: per step one load for each vector
 of the row of B, one broadcast element of A per row, and one fma per accumulator. The
 accumulators, one row of B and one broadcast must fit in the register file, or every step spills;
-`tile_shape` is the largest tile that does.
-"""
+`Target.tile_shape` is the largest
+`Target.tile_shape` is the largest tile that does.
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..ir.target import Target
 from .llvm import Fn, element, is_literal, lanes, size, vector, zero
 from .narrow import to_float
 from .types import MemRef
@@ -21,16 +20,6 @@ CACHE_LINE = 64
 EmitRegion = Callable[[str, str, str], str]
 """Writes an epilogue for the row (i64), the column of the first lane (i64) and a vector of
 results, and returns the vector to store."""
-
-
-def tile_shape(target: Target) -> tuple[int, int]:
-    """(rows, vectors per row) of the largest tile that does not spill, for any element type.
-
-    Two vectors per row, as wide registers want many rows for few loads: 14 x 2 with 32
-    registers, 6 x 2 with 16. With 128 bits a row is three vectors: 9 x 3 on NEON.
-    """
-    nv = 2 if target.vector_bits > 128 else 3
-    return (target.registers - nv - 1) // nv, nv
 
 
 @dataclass(frozen=True, slots=True)

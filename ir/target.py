@@ -57,6 +57,17 @@ class Target:
         """Lanes of a full vector register for elements of `bits` bits (at least 1)."""
         return max(1, self.vector_bits // max(bits, 8))
 
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """(rows, vectors per row) of the largest `tile.matmul` whose accumulators, one row of B
+        and one broadcast element of A fit in the registers, for any element type.
+
+        Wide registers hold two vectors per row and many rows: 14 x 2 with 32 registers, 6 x 2
+        with 16. With 128 bits a row is three vectors: 9 x 3 on NEON.
+        """
+        vectors = 2 if self.vector_bits > 128 else 3
+        return (self.registers - vectors - 1) // vectors, vectors
+
     def has(self, feature: str) -> bool:
         """Whether the processor has an LLVM feature, e.g. ``target.has("avx512f")``."""
         return f"+{feature}" in self.features.split(",")

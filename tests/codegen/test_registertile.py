@@ -10,7 +10,6 @@ import pytest
 from calque.codegen.cpu import assembly
 from calque.codegen.errors import CodegenError
 from calque.codegen.kernel import kernel_text
-from calque.codegen.registertile import tile_shape
 from calque.ir.target import Target
 
 from .machine import Kernel, functions, parse
@@ -94,7 +93,7 @@ class Problem:
 
 def shapes() -> list[tuple[str, int, int]]:
     """All row counts up to the largest tile, with the target's vectors."""
-    rows, vectors = tile_shape(HOST)
+    rows, vectors = HOST.tile_shape
     full = [
         (dtype, mr, vectors * HOST.width(8 * DTYPES[dtype].itemsize))
         for dtype in ("f32", "f64")
@@ -202,7 +201,7 @@ def test_order_of_summation_does_not_depend_on_the_tile() -> None:
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("target", [V3, V4], ids=["avx2", "avx512"])
 def test_accumulators_stay_in_registers(target: Target, dtype: str) -> None:
-    mr, nv = tile_shape(target)
+    mr, nv = target.tile_shape
     nr = nv * target.width(8 * DTYPES[dtype].itemsize)
     (op,) = functions(parse(source(mr, nr, dtype, a=f"1, {mr}"))).values()
     blocks = re.split(r"\n(?=\.L\w+:)", assembly(kernel_text(op, target).text, target))
@@ -213,10 +212,10 @@ def test_accumulators_stay_in_registers(target: Target, dtype: str) -> None:
 
 
 def test_shapes() -> None:
-    assert tile_shape(V4) == (14, 2)
-    assert tile_shape(V3) == (6, 2)
+    assert V4.tile_shape == (14, 2)
+    assert V3.tile_shape == (6, 2)
     neon = dataclasses.replace(V4, vector_bits=128)
-    assert tile_shape(neon) == (9, 3)
+    assert neon.tile_shape == (9, 3)
 
 
 def test_refuses_integers() -> None:
