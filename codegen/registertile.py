@@ -3,8 +3,8 @@
 mr rows times nr columns of C stay in registers while k runs: per step one load for each vector
 of the row of B, one broadcast element of A per row, and one fma per accumulator. The
 accumulators, one row of B and one broadcast must fit in the register file, or every step spills;
-`Target.tile_shape` is the largest
 `Target.tile_shape` is the largest tile that does.
+"""
 
 from __future__ import annotations
 
