@@ -1,0 +1,1 @@
+"""Timings of calque beside its peers: `python -m benchmarks [names]`."""

@@ -1,0 +1,71 @@
+"""What the machine can do at most: FMA throughput and copy bandwidth, measured as candidates."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+
+from calque.codegen import cpu
+from calque.ir.target import Target
+from calque.runtime import jit, threads
+
+# Sixteen independent chains cover the latency of a fused multiply-add on two ports.
+_CHAINS = 16
+_STEPS = 20_000
+
+
+def peak_flops(target: Target) -> tuple[Callable[[], None], float]:
+    """A call that only computes, on all threads, and the operations that it does."""
+    width = target.vector_bits // 32
+    vector = f"<{width} x float>"
+    chains = range(_CHAINS)
+    phis = "\n".join(
+        f"  %a{i} = phi {vector} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in chains
+    )
+    fmas = "\n".join(
+        f"  %b{i} = call {vector} @llvm.fma.v{width}f32({vector} %a{i}, {vector} %x, {vector} %x)"
+        for i in chains
+    )
+    total = "\n".join(
+        f"  %s{i} = fadd {vector} %{'b0' if i == 1 else f's{i - 1}'}, %b{i}" for i in chains if i
+    )
+    text = f"""
+declare void @calque_parallel_for(ptr, ptr, i64)
+declare {vector} @llvm.fma.v{width}f32({vector}, {vector}, {vector})
+define void @task(ptr %out, i64 %i, i64 %tid) {{
+entry:
+  %x = load {vector}, ptr %out, align 4
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k1, %loop ]
+{phis}
+{fmas}
+  %k1 = add i64 %k, 1
+  %more = icmp slt i64 %k1, {_STEPS}
+  br i1 %more, label %loop, label %done
+done:
+{total}
+  %offset = mul i64 %i, {width}
+  %at = getelementptr float, ptr %out, i64 %offset
+  store {vector} %s{_CHAINS - 1}, ptr %at, align 4
+  ret void
+}}
+define void @run(ptr %out) {{
+  call void @calque_parallel_for(ptr @task, ptr %out, i64 {threads.get_num_threads()})
+  ret void
+}}
+"""
+    library = jit.load(
+        {"peak": cpu.compile_text(text, target)},
+        {"calque_parallel_for": threads.parallel_for_address()},
+        ["run"],
+    )
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address("run"))
+    out = np.zeros(width * threads.get_num_threads() + 16, np.float32)
+
+    def run(keep: object = library) -> None:
+        function(out.ctypes.data)
+
+    return run, 2.0 * width * _CHAINS * _STEPS * threads.get_num_threads()
