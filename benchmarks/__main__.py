@@ -41,10 +41,9 @@ def main(argv: list[str]) -> None:
             rate = 2.0 * source.nbytes / limit
             fraction, unit = case.bytes / ours / rate, f"{rate / 1e9:.0f} GB/s"
         cells = [case.name, f"{ours * 1e3:.3f}"]
-        for peer in ("torch", "jax"):
-            cells.append(f"{times[peer].median * 1e3:.3f}" if peer in times else "-")
-        for peer in ("torch", "jax"):
-            cells.append(f"{times[peer].median / ours:.2f}" if peer in times else "-")
+        peer_times = [times[p].median if p in times else None for p in ("torch", "jax")]
+        cells += ["-" if t is None else f"{t * 1e3:.3f}" for t in peer_times]
+        cells += ["-" if t is None else f"{t / ours:.2f}" for t in peer_times]
         table.add_row(*cells, f"{fraction:.0%}", unit)
     Console().print(table)
 
