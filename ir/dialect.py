@@ -23,10 +23,14 @@ from .ops.conv import OPS as CONV
 from .ops.creation import OPS as CREATION
 from .ops.elementwise import OPS as ELEMENTWISE
 from .ops.index import OPS as INDEX
+from .ops.matmul import OPS as MATMUL
 from .ops.pool import OPS as POOL
+from .ops.product import OPS as PRODUCT
 from .ops.random import OPS as RANDOM
 from .ops.reduce import OPS as REDUCE
 from .ops.scatter import OPS as SCATTER
+from .ops.shape import OPS as SHAPE
+from .ops.softmax import OPS as SOFTMAX
 from .ops.view import OPS as VIEW
 from .scfparallel import allow_pretty_parallel
 from .tile import Tile
@@ -38,6 +42,10 @@ ALL_OPS: tuple[type[Op], ...] = (
     *ELEMENTWISE,
     *VIEW,
     *REDUCE,
+    *PRODUCT,
+    *SHAPE,
+    *MATMUL,
+    *SOFTMAX,
     *CONV,
     *POOL,
     *INDEX,

@@ -85,7 +85,7 @@ class ScalarBuilder:
 
     def div(self, x: SSAValue, y: SSAValue) -> SSAValue:
         """Division; integers truncate toward zero."""
-        return self._binary(arith.DivfOp, arith.DivSIOp, x, y)
+        return self._binary(arith.DivfOp, arith.DivUIOp if self.unsigned else arith.DivSIOp, x, y)
 
     def floordiv(self, x: SSAValue, y: SSAValue) -> SSAValue:
         """Integer division rounding down."""
@@ -93,7 +93,7 @@ class ScalarBuilder:
 
     def rem(self, x: SSAValue, y: SSAValue) -> SSAValue:
         """Integer remainder with the sign of x."""
-        return self.emit(arith.RemSIOp, (x, y), x.type)
+        return self.emit(arith.RemUIOp if self.unsigned else arith.RemSIOp, (x, y), x.type)
 
     def neg(self, x: SSAValue) -> SSAValue:
         if isinstance(x.type, IntegerType):

@@ -65,11 +65,12 @@ def same_metas(*metas: TensorMeta) -> TensorMeta:
             raise RuntimeError(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
         if m.rank != first.rank:
             raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+    if all(m.shape == first.shape for m in metas):
+        return TensorMeta(first.shape, first.dtype, device)
     shape = broadcast_shapes(*(m.shape for m in metas))
     for m in metas:
-        for a, b in zip(m.shape, shape, strict=True):
-            if isinstance(a, int) and isinstance(b, int) and a != b:
-                raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+        if not all(same(a, b) for a, b in zip(m.shape, shape, strict=True)):
+            raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
     return TensorMeta(shape, first.dtype, device)
 
 

@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, f32
 from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..dtype import DType
+from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Op, Sample, Value
+from ..pointwise import Body
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
 from ._common import Number, elementwise, result_type, same_metas
@@ -40,6 +43,23 @@ class Elementwise(Op):
     def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         """The scalar computation."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        metas = (*node.operand_metas, *node.result_metas)
+        narrow = any(m.dtype.bits == 16 and m.dtype.kind == "f" for m in metas)
+        return [lower_elementwise(b, node, cls._in_single(node) if narrow else cls.body)]
+
+    @classmethod
+    def _in_single(cls, node: Node) -> Body:
+        """`body` in float32 for 16-bit floats, which are rounded once at the end."""
+        element = node.result_metas[0].dtype.element
+
+        def body(s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
+            wide = [s.cast(x, f32) if isinstance(x.type, _SHORT) else x for x in args]
+            return s.cast(cls.body(s, *wide, **attrs), element)
+
+        return body
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -105,6 +125,7 @@ _NARROW = {
     "b": (),
     "u": (np.uint8,),
 }
+_SHORT = (BFloat16Type, Float16Type)
 _SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-40, 3e38)
 
 

@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import DTYPE
 from ..dtype import DType
+from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
@@ -214,6 +215,10 @@ class Bitcast(Elementwise):
     def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         (x,), dtype = args, attrs["dtype"]
         return x if x.type == dtype.element else s.bitcast(x, dtype.element)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [lower_elementwise(b, node, cls.body)]
 
     @classmethod
     def identity(cls, node: Node) -> Value | None:

@@ -177,7 +177,7 @@ def _input_gradient(node: Node, g: Value, w: Value) -> Value:
 def _weight_gradient(node: Node, g: Value, x: Value) -> Value:
     """Each tap meets the input at steps of the stride: a convolution of the input with the
     cotangent as kernel, dilated by the stride, which sums over the batch as its channels."""
-    from .view import reshape, transpose
+    from .view import permute, reshape
 
     a = node.attrs
     groups: int = a["groups"]
@@ -191,11 +191,11 @@ def _weight_gradient(node: Node, g: Value, x: Value) -> Value:
     space = tuple(range(2, mx.rank))
     batch, channels = mx.shape[:2]
     if groups == 1:
-        x = transpose(x, (1, 0, *space))
+        x = permute(x, (1, 0, *space))
     else:  # (N, G*C, ...) to (C, G*N, ...): every group's batch stays with its group
         each = floordiv(channels, groups)
         x = reshape(x, (batch, groups, each, *mx.shape[2:]))
-        x = transpose(x, (2, 1, 0, *(i + 1 for i in space)))
+        x = permute(x, (2, 1, 0, *(i + 1 for i in space)))
         x = reshape(x, (each, groups * batch, *mx.shape[2:]))
     attrs = {
         "stride": a["dilation"],
@@ -204,22 +204,22 @@ def _weight_gradient(node: Node, g: Value, x: Value) -> Value:
         "input_dilation": a["input_dilation"],
         "groups": groups,
     }
-    found = bind(Conv, (x, transpose(g, (1, 0, *space))), attrs)
-    return transpose(found, (1, 0, *space))
+    found = bind(Conv, (x, permute(g, (1, 0, *space))), attrs)
+    return permute(found, (1, 0, *space))
 
 
 def mirrored(w: Value, groups: int) -> Value:
     """A kernel (O, C/groups, *k) as that of the adjoint convolution, (C, O/groups, *k flipped)."""
-    from .view import flip, reshape, transpose
+    from .view import flip, permute, reshape
 
     m = meta(w)
     space = tuple(range(2, m.rank))
     w = flip(w, space)
     if groups == 1:
-        return transpose(w, (1, 0, *space))
+        return permute(w, (1, 0, *space))
     outer, each, kernel = floordiv(m.shape[0], groups), m.shape[1], m.shape[2:]
     w = reshape(w, (groups, outer, each, *kernel))
-    w = transpose(w, (0, 2, 1, *(i + 1 for i in space)))
+    w = permute(w, (0, 2, 1, *(i + 1 for i in space)))
     return reshape(w, (groups * each, outer, *kernel))
 
 

@@ -85,6 +85,12 @@ class Size(Op):
         return np.asarray(value, np.int64)
 
     @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        value, element = node.attrs["value"], dt.int64.element
+        body = lambda s: s.cast(s.size(value), element)  # noqa: E731
+        return [b.pointwise(node.result_metas[0], (), body=body)]
+
+    @classmethod
     def fold(cls, node: Node) -> Sequence[Value] | None:
         value = node.attrs["value"]
         if not isinstance(value, int):

@@ -394,7 +394,7 @@ class Selection:
     """
 
     def __init__(self, x: Value, indices: Sequence[Value | None]) -> None:
-        from .view import reshape, transpose
+        from .view import permute, reshape
 
         m = meta(x)
         if len(indices) > m.rank:
@@ -411,7 +411,7 @@ class Selection:
         others = [d for d in range(m.rank) if d not in self.dims]
         self.dim = self.dims[0] if self.adjacent else 0
         self.perm = (*others[: self.dim], *self.dims, *others[self.dim :])
-        moved = transpose(x, self.perm) if self.perm != tuple(range(m.rank)) else x
+        moved = permute(x, self.perm) if self.perm != tuple(range(m.rank)) else x
         self.moved = meta(moved).shape
         flat = product(m.shape[d] for d in self.dims)
         end = self.dim + len(self.dims)
@@ -420,11 +420,11 @@ class Selection:
 
     def restore(self, x: Value) -> Value:
         """A tensor in the form of `self.x` in the form of the original."""
-        from .view import reshape, transpose
+        from .view import permute, reshape
 
         inverse = tuple(int(i) for i in np.argsort(self.perm))
         x = reshape(x, self.moved)
-        return transpose(x, inverse) if inverse != tuple(range(len(inverse))) else x
+        return permute(x, inverse) if inverse != tuple(range(len(inverse))) else x
 
 
 def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) -> Value:

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.ir import SSAValue
 
-from ..attrs import DIMS
+from ..attrs import DIMS, INTS
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, same
+from ..pointwise import BodyBuilder
+from ..sym import Dim, Expr, Func, less, same
 from ..types import Shape, TensorMeta
+from ._common import normalize_dim
+from ._fold import producer, uniform
 
 
 class View(Op):
@@ -25,6 +29,30 @@ class View(Op):
     def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
         """`base` with the elements seen through this view replaced by those of `new`."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        from .creation import constant
+
+        (x,), shape = node.operands, node.result_metas[0].shape
+        if node.operand_metas[0].shape == shape and cls.is_identity(node.attrs):
+            return (x,)
+        known = uniform(x)
+        if known is not None and (cls is not BroadcastTo or node.operand_metas[0].rank):
+            return (broadcast_to(constant(known, x), shape),)
+        inner = producer(x, cls.name)
+        found = None if inner is None else cls.merge(inner, node)
+        return None if found is None else (found,)
+
+    @classmethod
+    def is_identity(cls, attrs: Any) -> bool:
+        """Whether the view changes nothing, when it does not change the shape."""
+        return True
+
+    @classmethod
+    def merge(cls, inner: Op, node: Node) -> Value | None:
+        """This view of `inner`, a view of the same kind, as one view."""
+        return None
 
 
 class BroadcastTo(View):
@@ -65,13 +93,299 @@ class BroadcastTo(View):
         return [b.broadcast(node.operands[0], node.attrs["shape"])]
 
     @classmethod
+    def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
+        if meta(base).numel != meta(new).numel:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to "
+                "a single memory location. Please clone() the tensor before performing the "
+                "operation."
+            )
+        return reshape(new, meta(base).shape)
+
+    @classmethod
+    def merge(cls, inner: Op, node: Node) -> Value | None:
+        return broadcast_to(inner.operands[0], node.result_metas[0].shape)
+
+    @classmethod
     def samples(cls) -> Iterable[Sample]:
         rng = np.random.default_rng(0)
         for shape, target in (((), (3,)), ((1,), (4,)), ((3, 1), (2, 3, 5)), ((0, 1), (0, 4))):
-            x = rng.standard_normal(shape).astype(np.float32)
+            x = rng.standard_normal(shape)
             yield Sample((np.asarray(x, np.float32),), {"shape": target})
+        yield Sample((np.array([[True], [False]]),), {"shape": (2, 3)})
         bad = (RuntimeError, "must match the existing size")
         yield Sample((np.zeros(3, np.float32),), {"shape": (4,)}, error=bad)
+        bad = (RuntimeError, "expand: the number of sizes provided (0)")
+        yield Sample((np.zeros(3, np.float32),), {"shape": ()}, error=bad)
+
+
+class Reshape(View):
+    """The elements in row-major order under another shape."""
+
+    name = "calque.reshape"
+    ATTRS = {"shape": DIMS}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, shape: Shape) -> TensorMeta:
+        (x,) = metas
+        result = x.with_shape(shape)
+        if x.shape != shape and not same(result.numel, x.numel):
+            raise RuntimeError(_invalid(shape, x.numel))
+        return result
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return x.reshape(shape)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        return (reshape(cotangents[0], node.operand_metas[0].shape),)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [b.reshape(node.operands[0], node.attrs["shape"])]
+
+    @classmethod
+    def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
+        return reshape(new, meta(base).shape)
+
+    @classmethod
+    def merge(cls, inner: Op, node: Node) -> Value | None:
+        return reshape(inner.operands[0], node.result_metas[0].shape)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for old, new in (
+            ((6,), (2, 3)), ((2, 3), (6,)), ((2, 3), (3, 1, 2)), ((), (1, 1)), ((1,), ()),
+            ((0, 3), (5, 0)), ((4, 3, 2), (4, 6)),
+        ):  # fmt: skip
+            size = int(np.prod(old))
+            yield Sample((np.arange(size, dtype=np.float32).reshape(old),), {"shape": new})
+        yield Sample((np.arange(6).reshape(2, 3),), {"shape": (3, 2)})
+        error = (RuntimeError, "shape '[2, 5]' is invalid for input of size 9")
+        yield Sample((np.zeros((3, 3), np.float32),), {"shape": (2, 5)}, error=error)
+
+
+class Transpose(View):
+    """Dimension i of the result is dimension `perm[i]` of x."""
+
+    name = "calque.transpose"
+    ATTRS = {"perm": INTS}
+
+    @classmethod
+    def infer(cls, *metas: TensorMeta, perm: tuple[int, ...]) -> TensorMeta:
+        (x,) = metas
+        if len(perm) != x.rank:
+            raise RuntimeError(
+                "permute: number of dimensions in the tensor input does not match the length of "
+                f"the desired ordering of dimensions i.e. input.dim() = {x.rank} is not equal to "
+                f"len(dims) = {len(perm)}"
+            )
+        if sorted(perm) != list(range(x.rank)):
+            raise RuntimeError("permute(): duplicate dims are not allowed.")
+        return x.with_shape([x.shape[p] for p in perm])
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, perm: tuple[int, ...]) -> np.ndarray:
+        return np.transpose(x, perm)
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        return (permute(cotangents[0], inverse(node.attrs["perm"])),)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        return [b.transpose(node.operands[0], node.attrs["perm"])]
+
+    @classmethod
+    def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
+        return permute(new, inverse(attrs["perm"]))
+
+    @classmethod
+    def is_identity(cls, attrs: Any) -> bool:
+        return attrs["perm"] == tuple(range(len(attrs["perm"])))
+
+    @classmethod
+    def merge(cls, inner: Op, node: Node) -> Value | None:
+        first: tuple[int, ...] = inner.attrs["perm"]
+        return permute(inner.operands[0], [first[p] for p in node.attrs["perm"]])
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for shape, perm in (
+            ((), ()), ((3,), (0,)), ((2, 3), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((0, 3), (1, 0)),
+            ((1, 5, 2, 3), (3, 1, 2, 0)),
+        ):  # fmt: skip
+            size = int(np.prod(shape))
+            yield Sample((np.arange(size, dtype=np.float32).reshape(shape),), {"perm": perm})
+        x = np.zeros((2, 3), np.float32)
+        yield Sample((x,), {"perm": (0,)}, error=(RuntimeError, "is not equal to len(dims) = 1"))
+        yield Sample((x,), {"perm": (0, 0)}, error=(RuntimeError, "duplicate dims"))
+
+
+class Slice(View):
+    """Every `strides`-th element from `starts` up to before `limits`, per dimension.
+
+    With a negative stride it runs down from the start, and a limit of -1 includes element 0.
+    """
+
+    name = "calque.slice"
+    ATTRS = {"starts": DIMS, "limits": DIMS, "strides": INTS}
+
+    @classmethod
+    def infer(
+        cls, *metas: TensorMeta, starts: Shape, limits: Shape, strides: tuple[int, ...]
+    ) -> TensorMeta:
+        (x,) = metas
+        if not len(starts) == len(limits) == len(strides) == x.rank:
+            raise RuntimeError(f"slice: expected {x.rank} starts, limits and strides")
+        parts = zip(x.shape, starts, limits, strides, strict=True)
+        return x.with_shape([_count(i, *part) for i, part in enumerate(parts)])
+
+    @staticmethod
+    def REFERENCE(
+        x: np.ndarray, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
+    ) -> np.ndarray:
+        parts = zip(starts, limits, strides, strict=True)
+        return x[tuple(slice(a, b if b >= 0 else None, s) if a >= 0 else slice(0, 0)
+                       for a, b, s in parts)]  # fmt: skip
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        from .shape import pad
+
+        starts, strides = node.attrs["starts"], node.attrs["strides"]
+        g, starts, strides = forward(cotangents[0], starts, strides)
+        low, high, interior = [], [], []
+        parts = zip(node.operand_metas[0].shape, meta(g).shape, starts, strides, strict=True)
+        for size, count, start, stride in parts:
+            low.append(start)
+            empty = isinstance(count, int) and count == 0
+            high.append(size - start - (0 if empty else (count - 1) * stride + 1))
+            interior.append(stride - 1)
+        return (pad(g, low, high, interior),)
+
+    @classmethod
+    def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
+        (x,), out = node.operands, node.result_metas[0]
+        starts, strides = node.attrs["starts"], node.attrs["strides"]
+        if min(strides, default=1) > 0:
+            return [b.slice(x, starts, out.shape, strides)]
+        source = b.value(x)
+
+        def body(s: BodyBuilder) -> SSAValue:
+            steps = [s.mul(s.index(i), s.size(step)) for i, step in enumerate(strides)]
+            return s.extract(
+                source, [s.add(s.size(a), i) for a, i in zip(starts, steps, strict=True)]
+            )
+
+        return [b.pointwise(out, (), body=body)]
+
+    @classmethod
+    def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
+        from .shape import slice_update
+
+        new, starts, strides = forward(new, attrs["starts"], attrs["strides"])
+        return slice_update(base, new, starts, strides)
+
+    @classmethod
+    def is_identity(cls, attrs: Any) -> bool:
+        return all(s > 0 for s in attrs["strides"])
+
+    @classmethod
+    def merge(cls, inner: Op, node: Node) -> Value | None:
+        first, then = inner.attrs, node.attrs
+        if min(*first["strides"], *then["strides"]) < 1 or 0 in node.result_metas[0].shape:
+            return None
+        starts, limits, strides = [], [], []
+        for i, count in enumerate(node.result_metas[0].shape):
+            start = first["starts"][i] + then["starts"][i] * first["strides"][i]
+            stride = first["strides"][i] * then["strides"][i]
+            starts.append(start)
+            strides.append(stride)
+            limits.append(start + (count - 1) * stride + 1)
+        return slice_(inner.operands[0], starts, limits, strides)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for shape, starts, limits, strides in (
+            ((7,), (2,), (6,), (1,)), ((7,), (1,), (7,), (3,)), ((7,), (6,), (-1,), (-1,)),
+            ((7,), (5,), (0,), (-2,)), ((4, 6), (1, 0), (3, 6), (1, 2)), ((3,), (1,), (1,), (1,)),
+            ((2, 3, 4), (0, 2, 1), (2, -1, 3), (1, -2, 1)), ((0, 2), (0, 0), (0, 1), (1, 1)),
+            ((), (), (), ()), ((0,), (-1,), (-1,), (-1,)),
+        ):  # fmt: skip
+            x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+            yield Sample((x,), {"starts": starts, "limits": limits, "strides": strides})
+        x = np.zeros(5, np.float32)
+        for start, limit, stride, words in (
+            (0, 6, 1, "0:6:1 does not lie within dimension 0 of size 5"),
+            (3, 2, 1, "does not lie"), (5, -1, -1, "does not lie"), (0, 5, 0, "stride"),
+        ):  # fmt: skip
+            attrs = {"starts": (start,), "limits": (limit,), "strides": (stride,)}
+            yield Sample((x,), attrs, error=(RuntimeError, words))
+
+
+def _count(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Dim:
+    """How many elements a slice of one dimension has. Raises RuntimeError where it reaches out."""
+    if stride == 0:
+        raise RuntimeError("slice: a stride cannot be 0")
+    if stride > 0:
+        fits = _at_most(0, start) and _at_most(start, limit) and _at_most(limit, size)
+        span = limit - start
+    else:
+        fits = _at_most(-1, limit) and _at_most(limit, start) and _at_most(start, size - 1)
+        span = start - limit
+    if not fits:
+        raise RuntimeError(
+            f"slice: {start}:{limit}:{stride} does not lie within dimension {dim} of size {size}"
+        )
+    step = abs(stride)
+    return span if step == 1 else (span + step - 1) // step
+
+
+def _at_most(a: Dim, b: Dim) -> bool:
+    """Whether a <= b; known at once for min(…, b) <= b and a <= max(a, …)."""
+    if a == b or _choice(a, "min", b) or _choice(b, "max", a):
+        return True
+    return not less(b, a)
+
+
+def _choice(x: Dim, name: str, among: Dim) -> bool:
+    """Whether x is the min or max of some sizes that include `among`."""
+    if not isinstance(x, Expr) or len(x.terms) != 1 or x.terms[0][1] != 1:
+        return False
+    match x.terms[0][0]:
+        case ((Func() as atom, 1),) if atom.name == name:
+            return among in (atom.lhs, atom.rhs)
+    return False
+
+
+def forward(
+    x: Value, starts: Shape, strides: tuple[int, ...]
+) -> tuple[Value, list[Dim], list[int]]:
+    """Elements of a slice, its starts and strides, with dimensions that run down turned around."""
+    shape = meta(x).shape
+    down = [i for i, s in enumerate(strides) if s < 0]
+    if not down:
+        return x, list(starts), list(strides)
+    turned = [
+        start if s > 0 else start + (count - 1) * s
+        for start, s, count in zip(starts, strides, shape, strict=True)
+    ]
+    turned = [0 if c == 0 else t for t, c in zip(turned, shape, strict=True)]
+    return flip(x, down), turned, [abs(s) for s in strides]
+
+
+def inverse(perm: Sequence[int]) -> list[int]:
+    """The permutation that undoes another."""
+    out = [0] * len(perm)
+    for i, p in enumerate(perm):
+        out[p] = i
+    return out
+
+
+def _invalid(shape: Sequence[Dim], size: Dim) -> str:
+    return f"shape '[{', '.join(map(str, shape))}]' is invalid for input of size {size}"
 
 
 def broadcast_to(x: Value, shape: Sequence[Dim]) -> Value:
@@ -80,4 +394,62 @@ def broadcast_to(x: Value, shape: Sequence[Dim]) -> Value:
     return x if meta(x).shape == shape else bind(BroadcastTo, (x,), {"shape": shape})
 
 
-OPS: tuple[type[Op], ...] = (BroadcastTo,)
+def reshape(x: Value, shape: Sequence[Dim]) -> Value:
+    """x under another shape, of which one size may be -1; x itself where it already has it.
+
+    Raises RuntimeError where the number of elements differs.
+    """
+    shape, m = list(shape), meta(x)
+    unknown = [i for i, d in enumerate(shape) if isinstance(d, int) and d == -1]
+    if len(unknown) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    for d in shape:
+        if isinstance(d, int) and d < -1:
+            raise RuntimeError(f"invalid shape dimension {d}")
+    if unknown:
+        shape[unknown[0]] = 1
+        known = m.with_shape(shape).numel
+        if isinstance(known, int) and known == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of 0 elements into shape {[*map(str, shape)]} because the "
+                "unspecified dimension size -1 can be any value and is ambiguous"
+            )
+        found = m.numel // known
+        shape[unknown[0]] = -1
+        if not same(found * known, m.numel):
+            raise RuntimeError(_invalid(shape, m.numel))
+        shape[unknown[0]] = found
+    return x if m.shape == tuple(shape) else bind(Reshape, (x,), {"shape": tuple(shape)})
+
+
+def permute(x: Value, dims: Sequence[int]) -> Value:
+    """x with its dimensions in another order; negative dimensions count from the last."""
+    rank = meta(x).rank
+    perm = tuple(normalize_dim(d, rank) for d in dims)
+    if perm == tuple(range(rank)):
+        return x
+    return bind(Transpose, (x,), {"perm": perm})
+
+
+def slice_(
+    x: Value, starts: Sequence[Dim], limits: Sequence[Dim], strides: Sequence[int] | None = None
+) -> Value:
+    """Elements of x from `starts` up to before `limits`, every `strides`-th, per dimension."""
+    strides = (1,) * len(starts) if strides is None else strides
+    attrs = {"starts": tuple(starts), "limits": tuple(limits), "strides": tuple(strides)}
+    return bind(Slice, (x,), attrs)
+
+
+def flip(x: Value, dims: int | Sequence[int]) -> Value:
+    """x with the order of elements along `dims` reversed."""
+    shape = meta(x).shape
+    given = (dims,) if isinstance(dims, int) else dims
+    chosen = {normalize_dim(d, len(shape)) for d in given} if shape else set()
+    if not chosen:
+        return x
+    ends = [(d - 1, -1, -1) if i in chosen else (0, d, 1) for i, d in enumerate(shape)]
+    starts, limits, strides = zip(*ends, strict=True)
+    return slice_(x, starts, limits, strides)
+
+
+OPS: tuple[type[Op], ...] = (BroadcastTo, Reshape, Transpose, Slice)
