@@ -199,7 +199,7 @@ class Trace:
 
     def detached(self, value: SSAValue) -> SSAValue:
         """`value` through an explicit `detach`, so that the text says where gradients stop."""
-        from ..ir.ops.elementwise import Detach
+        from ..ir.ops.casting import Detach
 
         found = self._detached.get(value)
         if found is None:
