@@ -222,7 +222,7 @@ class Trace:
         bases = [storage.value]
         for op, attrs in chain[:-1]:
             bases.append(self.builder.emit(op, [bases[-1]], attrs).results[0])
-        for (op, attrs), base in zip(reversed(chain), reversed(bases), strict=True):
+        for (op, attrs), base in reversed(list(zip(chain, bases, strict=False))):
             assert issubclass(op, View)
             value = op.unview(base, value, attrs)
         storage.write(value)
