@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from xdsl.ir import Dialect
+from xdsl.passes import ModulePass
 from xdsl.universe import Universe
 
 
@@ -18,4 +21,11 @@ def _tile() -> Dialect:
     return Tile
 
 
-CALQUE = Universe(all_dialects={"calque": _calque, "tile": _tile})
+def _passes() -> dict[str, Callable[[], type[ModulePass]]]:
+    """The passes by name."""
+    from .passes.pipeline import PASSES
+
+    return {name: lambda name=name: PASSES[name] for name in PASSES}
+
+
+CALQUE = Universe(all_dialects={"calque": _calque, "tile": _tile}, all_passes=_passes())

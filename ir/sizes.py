@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Operation, SSAValue
 
 from .scalar import ScalarBuilder
-from .sym import Dim, Expr, Func
+from .sym import Dim, Expr, Func, floordiv, mod, smax, smin, symbol
 
 _INDEX = IndexType()
 
@@ -20,7 +22,7 @@ class SizeBuilder:
     def __init__(
         self, insert: Callable[[Operation], object], symbols: Mapping[str, SSAValue]
     ) -> None:
-        self.symbols = dict(symbols)
+        self.symbols = symbols
         self.scalars = ScalarBuilder(insert)
         self._insert = insert
         self._known: dict[object, SSAValue] = {}
@@ -42,14 +44,17 @@ class SizeBuilder:
             self._insert(made)
             return made.results[0]
         total: SSAValue | None = None
-        for monomial, coefficient in dim.terms:
+        if len(dim.terms) > 1:
+            for term in dim.terms:
+                part = self(Expr((term,)) if term[0] else term[1])
+                total = part if total is None else s.add(total, part)
+        for monomial, coefficient in dim.terms if total is None else ():
             term: SSAValue | None = None if coefficient == 1 and monomial else self(coefficient)
             for atom, power in monomial:
                 factor = self._atom(atom)
                 for _ in range(power):
                     term = factor if term is None else s.mul(term, factor)
-            assert term is not None
-            total = term if total is None else s.add(total, term)
+            total = term
         assert total is not None
         return total
 
@@ -73,6 +78,33 @@ class SizeBuilder:
         return made
 
 
-def is_static(dim: Dim) -> bool:
-    """Whether a size is known."""
-    return not isinstance(dim, Expr)
+def dim_of(value: SSAValue, names: Mapping[SSAValue, str]) -> Dim:
+    """The size that index arithmetic computes from the size arguments in `names`.
+
+    Raises ValueError for any other value.
+    """
+    if value in names:
+        return symbol(names[value])
+    op = value.owner
+    if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
+        return op.value.value.data
+    rule = _RULES.get(type(op)) if isinstance(op, Operation) else None
+    if rule is None or not isinstance(op, Operation):
+        raise ValueError(f"the size {value} is not computed from sizes of inputs")
+    return rule(dim_of(op.operands[0], names), dim_of(op.operands[1], names))
+
+
+_RULES: dict[type[Operation], Callable[[Any, Any], Dim]] = {
+    arith.AddiOp: operator.add,
+    arith.SubiOp: operator.sub,
+    arith.MuliOp: operator.mul,
+    arith.FloorDivSIOp: floordiv,
+    arith.DivSIOp: floordiv,
+    arith.DivUIOp: floordiv,
+    arith.RemSIOp: mod,
+    arith.RemUIOp: mod,
+    arith.MinSIOp: smin,
+    arith.MinUIOp: smin,
+    arith.MaxSIOp: smax,
+    arith.MaxUIOp: smax,
+}

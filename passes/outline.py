@@ -1,0 +1,219 @@
+"""Turning groups of graph operators into private functions that `@main` calls.
+
+`fuse` decides what belongs together; this module moves it. Groups of equal structure become one
+function, called several times, so that the layers of a network are lowered and compiled once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FileLineColLoc,
+    FunctionType,
+    ModuleOp,
+    StringAttr,
+    SymbolRefAttr,
+)
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from ..ir.op import Op
+from ..ir.verify import GUARDS
+
+HERO = "calque.hero"
+SOURCE = "calque.source"
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Operators that become one function, in an order in which they can run.
+
+    `shared` are cheap operators that are computed here again although they are no part of the
+    group or belong to others too: constants, broadcasts.
+    """
+
+    ops: list[Op]
+    hero: str = "elementwise"
+    shared: list[Op] = field(default_factory=list)
+
+
+def outline(module: ModuleOp, main: func.FuncOp, groups: Sequence[Group]) -> None:
+    """Move each group into a private function after `main`; `main` calls them in a valid order.
+
+    Operators in no group stay in `main` where something still reads them.
+    """
+    block = main.body.block
+    order = {op: i for i, op in enumerate(block.ops)}
+    owner: dict[Operation, Group] = {op: g for g in groups for op in g.ops}
+    functions = _Functions(module, main)
+    made = [functions.make(g, owner, order) for g in groups]
+    units: dict[Operation, _Unit] = {op: unit for unit in made for op in unit.group.ops}
+    rest = [op for op in block.ops if op not in owner]
+    for op in rest:
+        units[op] = _Unit(Group([]), list(op.operands), list(op.results), None, op)
+    _emit(block, _ordered(units, order), order)
+
+
+@dataclass(eq=False, slots=True)
+class _Unit:
+    """What `main` holds for a group (a call) or for an operator that stays."""
+
+    group: Group
+    inputs: list[SSAValue]
+    outputs: list[SSAValue]
+    callee: str | None
+    op: Operation | None = None
+
+
+def _ordered(units: dict[Operation, _Unit], order: dict[Operation, int]) -> list[_Unit]:
+    """Units so that each follows what it reads, otherwise in the order of the program."""
+    place: dict[_Unit, int] = {}
+    for op, unit in units.items():
+        place[unit] = max(place.get(unit, 0), order[op])
+    waiting: dict[_Unit, int] = {}
+    readers: dict[_Unit, list[_Unit]] = {}
+    for unit in place:
+        sources = {units[v.owner] for v in unit.inputs if isinstance(v.owner, Operation)}
+        sources.discard(unit)
+        waiting[unit] = len(sources)
+        for source in sources:
+            readers.setdefault(source, []).append(unit)
+    ready = [(place[u], i, u) for i, u in enumerate(place) if not waiting[u]]
+    heapq.heapify(ready)
+    out: list[_Unit] = []
+    ties = len(place)
+    while ready:
+        unit = heapq.heappop(ready)[2]
+        out.append(unit)
+        for reader in readers.get(unit, ()):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ties += 1
+                heapq.heappush(ready, (place[reader], ties, reader))
+    if len(out) != len(place):
+        raise AssertionError("the groups of operators depend on each other in a circle")
+    return out
+
+
+def _emit(block: Block, units: Sequence[_Unit], order: dict[Operation, int]) -> None:
+    """Rebuild a block from units; operators that nothing reads any more go."""
+    for op in list(block.ops):
+        op.detach()
+    for unit in units:
+        for op in unit.group.ops:
+            op.operands = ()
+    now: dict[SSAValue, SSAValue] = {}
+    for unit in units:
+        if unit.op is not None:
+            block.add_op(unit.op)
+            continue
+        call = func.CallOp.create(
+            operands=[now.get(v, v) for v in unit.inputs],
+            result_types=[v.type for v in unit.outputs],
+            properties={"callee": SymbolRefAttr(unit.callee or "")},
+            location=unit.group.ops[-1].location,
+        )
+        block.add_op(call)
+        for old, new in zip(unit.outputs, call.results, strict=True):
+            new.name_hint = old.name_hint
+            old.replace_all_uses_with(new)
+            now[old] = new
+    for op in sorted(
+        (u.op for u in units if u.op is not None), key=order.__getitem__, reverse=True
+    ):
+        if isinstance(op, Op) and all(r.first_use is None for r in op.results):
+            op.detach()
+            op.erase()
+
+
+class _Functions:
+    """The functions made so far, found again by structure."""
+
+    def __init__(self, module: ModuleOp, main: func.FuncOp) -> None:
+        self.module = module
+        self.main = main
+        self.known: dict[Any, func.FuncOp] = {}
+
+    def make(
+        self, group: Group, owner: dict[Operation, Group], order: dict[Operation, int]
+    ) -> _Unit:
+        """The function of a group: made now, or one of the same structure."""
+        ops = sorted({*group.ops, *group.shared}, key=order.__getitem__)
+        members = set(ops)
+        outputs: list[SSAValue] = [
+            r
+            for op in group.ops
+            for r in op.results
+            if any(u.operation not in members for u in r.uses)
+            or any(u.operation in members and owner.get(u.operation) is not group for u in r.uses)
+        ]
+        numbers: dict[SSAValue, int] = {}
+        inputs: list[SSAValue] = []
+        key: list[Any] = [group.hero]
+        for op in ops:
+            for v in op.operands:
+                if v not in numbers and v.owner not in members:
+                    numbers[v] = len(numbers)
+                    inputs.append(v)
+                    key.append((len(key), v.type))
+            key.append((type(op), *[numbers[v] for v in op.operands], *op.attributes.items()))
+            for r in op.results:
+                numbers[r] = len(numbers)
+                key.append(r.type)
+        key.extend(numbers[v] for v in outputs)
+        # Regions are not part of the key: such groups stay apart.
+        whole = tuple(key) if not any(op.regions for op in ops) else object()
+        function = self.known.get(whole)
+        if function is None:
+            function = self.known[whole] = self._build(group, ops, inputs, outputs)
+            self.module.body.block.add_op(function)
+        _add_source(function, ops)
+        return _Unit(group, inputs, outputs, function.sym_name.data)
+
+    def _build(
+        self, group: Group, ops: list[Op], inputs: list[SSAValue], outputs: list[SSAValue]
+    ) -> func.FuncOp:
+        block = Block(arg_types=[v.type for v in inputs])
+        values: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=True))
+        for old, new in values.items():
+            new.name_hint = old.name_hint
+        for op in ops:
+            block.add_op(op.clone(values))
+        block.add_op(func.ReturnOp.create(operands=[values[v] for v in outputs]))
+        function = func.FuncOp(
+            f"k{len(self.known)}_{_title(group)}",
+            FunctionType.from_lists([v.type for v in inputs], [v.type for v in outputs]),
+            Region(block),
+            "private",
+        )
+        function.attributes[HERO] = StringAttr(group.hero)
+        if GUARDS in self.main.attributes:
+            function.attributes[GUARDS] = self.main.attributes[GUARDS]
+        return function
+
+
+def _title(group: Group) -> str:
+    """A short name: the distinct operators, the hero's own first."""
+    names = list(dict.fromkeys(op.name.removeprefix("calque.") for op in group.ops))
+    return "_".join(names[:3])
+
+
+def _add_source(function: func.FuncOp, ops: Sequence[Op]) -> None:
+    """Note on a function what was fused into it, with the user's lines."""
+    known = function.attributes.get(SOURCE)
+    entries = list(known.data) if isinstance(known, ArrayAttr) else []
+    names = {e.data for e in entries if isinstance(e, StringAttr)}
+    for op in ops:
+        text = op.name.removeprefix("calque.")
+        if isinstance(op.location, FileLineColLoc):
+            where = op.location
+            text += f" @ {where.filename.data}:{where.line.data}"
+        if text not in names:
+            names.add(text)
+            entries.append(StringAttr(text))
+    function.attributes[SOURCE] = ArrayAttr(entries)
