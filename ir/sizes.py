@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 from xdsl.dialects import arith
@@ -43,20 +44,14 @@ class SizeBuilder:
             made.results[0].name_hint = f"c{dim}" if dim >= 0 else None
             self._insert(made)
             return made.results[0]
-        total: SSAValue | None = None
         if len(dim.terms) > 1:
-            for term in dim.terms:
-                part = self(Expr((term,)) if term[0] else term[1])
-                total = part if total is None else s.add(total, part)
-        for monomial, coefficient in dim.terms if total is None else ():
-            term: SSAValue | None = None if coefficient == 1 and monomial else self(coefficient)
-            for atom, power in monomial:
-                factor = self._atom(atom)
-                for _ in range(power):
-                    term = factor if term is None else s.mul(term, factor)
-            total = term
-        assert total is not None
-        return total
+            parts = [self(Expr((t,)) if t[0] else t[1]) for t in dim.terms]
+            return reduce(s.add, parts)
+        ((monomial, coefficient),) = dim.terms
+        factors = [] if coefficient == 1 else [self(coefficient)]
+        for atom, power in monomial:
+            factors += [self._atom(atom)] * power
+        return reduce(s.mul, factors)
 
     def _atom(self, atom: str | Func) -> SSAValue:
         if isinstance(atom, str):
