@@ -41,7 +41,10 @@ def opt(argv: Sequence[str]) -> int:
     """Parse MLIR, run the named passes and print the result, with xDSL's options."""
     from xdsl.xdsl_opt_main import xDSLOptMain
 
+    from ..ir.dialect import complete_xdsl
     from ..universe import CALQUE
+
+    complete_xdsl()
 
     class OptMain(xDSLOptMain):
         """xDSL's driver with calque's dialects and passes."""

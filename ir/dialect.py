@@ -18,6 +18,7 @@ from xdsl.dialects import (
 )
 from xdsl.ir import Dialect
 
+from .linalgtext import allow_several_results
 from .op import Op
 from .ops.conv import OPS as CONV
 from .ops.creation import OPS as CREATION
@@ -57,10 +58,16 @@ BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 Calque = Dialect("calque", list(ALL_OPS), [DimAttr, TensorEncoding])
 
 
-def context() -> Context:
-    """A context with our dialects and the standard ones that the stages use."""
+def complete_xdsl() -> None:
+    """Teach xDSL's operations what MLIR's can do and our text uses."""
     allow_vectors()
     allow_pretty_parallel()
+    allow_several_results()
+
+
+def context() -> Context:
+    """A context with our dialects and the standard ones that the stages use."""
+    complete_xdsl()
     ctx = Context()
     for dialect in (
         builtin.Builtin,

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from xdsl.context import Context
-from xdsl.dialects import func, memref, tensor
+from xdsl.dialects import arith, func, memref, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
     DenseArrayBase,
     FunctionType,
+    IntegerAttr,
     MemRefType,
     ModuleOp,
+    StringAttr,
     SymbolRefAttr,
     TensorType,
     i32,
@@ -27,7 +29,7 @@ from ..ir.sym import Dim, product
 from ..ir.types import Shape
 from .commit import Step, schedule
 from .kernels import INPLACE, can_fail, to_kernel
-from .lower_to_linalg import copy_function
+from .lower_to_linalg import SYMBOL, copy_function
 from .signature import HostSignature, result_shapes
 from .storage import buffer_type
 
@@ -73,6 +75,9 @@ class _Kernel:
 
     def __post_init__(self) -> None:
         self.can_fail = can_fail(self.function)
+        attrs = self.function.arg_attrs
+        given = [a.data.get(SYMBOL) for a in attrs.data] if attrs is not None else []
+        self.symbols = [name.data for name in given if isinstance(name, StringAttr)]
 
     def may_reuse(self, argument: int, result: int) -> bool:
         """Whether a result may be written into the memory of an argument."""
@@ -270,8 +275,7 @@ class _Host:
             kernel = _Kernel(to_kernel(function), [shape])
             self.module.body.block.add_op(kernel.function)
             self.copies[shape, element] = kernel
-        symbols = kernel.function.body.block.args[2:]
-        sizes = [self.args.symbols[a.name_hint or ""] for a in symbols]
+        sizes = [self.args.symbols[name] for name in kernel.symbols]
         self._emit_call(kernel, [source, out, *sizes], self.main)
 
     # ---- values on demand ----------------------------------------------------------------------
@@ -297,12 +301,12 @@ class _Host:
         return made.results[0]
 
     def _dim(self, op: tensor.DimOp) -> SSAValue:
-        axis = self.value(op.index).owner
-        value = getattr(axis, "value", None)
-        shape = self.signature.shape_of(op.source)
-        if shape is None or value is None:
+        shape = self.signature.shape_of(_root(op.source))
+        axis = op.index.owner
+        if shape is None or not isinstance(axis, arith.ConstantOp):
             raise ValueError(f"the sizes of {op.source.type} in @main are not known")
-        return self.size(shape[value.value.data])
+        assert isinstance(axis.value, IntegerAttr)
+        return self.size(shape[axis.value.value.data])
 
     def _view(self, op: Operation) -> SSAValue:
         source, type_ = self.value(op.operands[0]), buffer_type(op.results[0].type)
