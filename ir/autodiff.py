@@ -112,7 +112,7 @@ def _step(
     if not any(incoming):
         return
     cotangents = [
-        _zeros(r) if g is None and differentiable(r) else g
+        _zeros(r) if g is None and not op.PARTIAL and differentiable(r) else g
         for r, g in zip(op.results, incoming, strict=True)
     ]
     needs = [v in active for v in op.operands]

@@ -20,6 +20,8 @@ from xdsl.ir import Dialect
 
 from .linalgtext import allow_several_results
 from .op import Op
+from .ops.control import OPS as CONTROL
+from .ops.control import Yield
 from .ops.conv import OPS as CONV
 from .ops.creation import OPS as CREATION
 from .ops.elementwise import OPS as ELEMENTWISE
@@ -52,10 +54,11 @@ ALL_OPS: tuple[type[Op], ...] = (
     *INDEX,
     *SCATTER,
     *RANDOM,
+    *CONTROL,
 )
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 
-Calque = Dialect("calque", list(ALL_OPS), [DimAttr, TensorEncoding])
+Calque = Dialect("calque", [*ALL_OPS, Yield], [DimAttr, TensorEncoding])
 
 
 def complete_xdsl() -> None:

@@ -96,6 +96,10 @@ class Op(Operation):
     ATTRS: ClassVar[dict[str, Codec]] = {}
     # (operand indices, result indices) that `vjp` reads.
     SAVED: ClassVar[tuple[tuple[int, ...], tuple[int, ...]]] = ((), ())
+    # `vjp` takes None for results without a cotangent; others get zeros.
+    PARTIAL: ClassVar[bool] = False
+    # The keyword before each region in text.
+    REGIONS: ClassVar[tuple[str, ...]] = ()
     REFERENCE: ClassVar[Callable[..., Any] | None] = None
     # Value-changing freedom taken by the operator (dropout's random bits, …): never merged by cse.
     traits: ClassVar[OpTraits] = OpTraits(lambda: (Pure(),))

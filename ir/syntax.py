@@ -35,8 +35,8 @@ def print_op(op: Op, printer: Printer) -> None:
             else:
                 codec.print(value, printer)
         printer.print_string("}")
-    for region in op.regions:
-        printer.print_string(" ")
+    for keyword, region in zip(op.REGIONS, op.regions, strict=True):
+        printer.print_string(f" {keyword} ")
         printer.print_region(region)
     printer.print_string(" : ")
     types = [*op.operand_types, *op.result_types]
@@ -62,8 +62,9 @@ def parse_op(cls: type[Op], parser: Parser) -> Op:
 
     parser.parse_optional_comma_separated_list(parser.Delimiter.BRACES, entry)
     regions = []
-    while (region := parser.parse_optional_region()) is not None:
-        regions.append(region)
+    for keyword in cls.REGIONS:
+        parser.parse_keyword(keyword)
+        regions.append(parser.parse_region())
     parser.parse_punctuation(":")
     type_ = parser.parse_type()
     operands = operands or []

@@ -207,13 +207,10 @@ def _uniform64(key: Value, counter: Value, shape: Sequence[Dim]) -> Value:
 
 def _two(x: Value, shape: Sequence[Dim]) -> tuple[Value, Value]:
     """The two slices of x along its leading dimension of size 2."""
-    from .view import reshape, slice_
+    from .view import reshape
+    from .viewing import narrow
 
-    rest, ones = tuple(shape), (1,) * (len(shape) + 1)
-    zeros = (0,) * len(shape)
-    first = slice_(x, (0, *zeros), (1, *rest), ones)
-    second = slice_(x, (1, *zeros), (2, *rest), ones)
-    return reshape(first, rest), reshape(second, rest)
+    return reshape(narrow(x, 0, 0, 1), shape), reshape(narrow(x, 0, 1, 1), shape)
 
 
 def normal(

@@ -241,12 +241,13 @@ def _samples(
 
 def _narrowed(source: Value, index: Value) -> Value:
     """PyTorch lets the source of a scatter be larger than the index; the rest is not read."""
-    from .view import slice_
+    from .viewing import narrow
 
     shape, wanted = meta(source).shape, meta(index).shape
-    if len(shape) != len(wanted) or shape == wanted:
-        return source
-    return slice_(source, (0,) * len(wanted), wanted, (1,) * len(wanted))
+    if len(shape) == len(wanted):
+        for dim, (n, w) in enumerate(zip(shape, wanted, strict=True)):
+            source = source if n == w else narrow(source, dim, 0, w)
+    return source
 
 
 def scatter_add(base: Value, dim: int, index: Value, source: Value) -> Value:
