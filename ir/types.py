@@ -123,7 +123,8 @@ def parse_dim(parser: AttrParser) -> Dim:
     """Read one size: sums of products of symbols, integers and calls."""
 
     def factor() -> Dim:
-        if (number := parser.parse_optional_integer(allow_boolean=False)) is not None:
+        number = parser.parse_optional_integer(allow_boolean=False, allow_negative=False)
+        if number is not None:
             return number
         if parser.parse_optional_punctuation("-"):
             return -factor()

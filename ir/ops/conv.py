@@ -262,7 +262,7 @@ def _check(
             f"got input of size: {_list(x.shape)}"
         )
     out = w.shape[0]
-    if isinstance(out, int) and out < groups:
+    if isinstance(out, int) and 0 < out < groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
             f"got weight of size {_list(w.shape)} instead"

@@ -435,7 +435,7 @@ def _spread(
     """g with its spatial elements `stride` apart and padded."""
     from .shape import pad
 
-    return pad(g, value, (0, 0, *low), (0, 0, *high), (0, 0, *(s - 1 for s in stride)))
+    return pad(g, (0, 0, *low), (0, 0, *high), (0, 0, *(s - 1 for s in stride)), value)
 
 
 def flat_positions(tap: Value, shape: Shape, attrs: dict[str, Any]) -> Value:

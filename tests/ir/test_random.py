@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from calque.ir import dtype as dt
 from calque.ir.op import evaluate
-from calque.ir.ops.random import NumPyWords, RandomBits, philox
+from calque.ir.ops.random import (
+    NumPyWords,
+    RandomBits,
+    bernoulli,
+    normal,
+    philox,
+    randint,
+    uniform,
+)
 
 # (counter, key, result): kat_vectors of Random123, "philox4x32 10".
 VECTORS = [
@@ -58,3 +67,37 @@ def test_position_alone_decides() -> None:
     np.testing.assert_array_equal(bits(3, 4, (10, 7)).reshape(-1), long[:70])
     assert len(np.unique(long)) == 1000
     assert not np.array_equal(bits(3, 5, (1000,)), long)
+
+
+KEY, COUNTER = np.asarray(7), np.asarray(3)
+
+
+def test_uniform() -> None:
+    for dtype, spacing in ((dt.float32, 2.0**-24), (dt.float64, 2.0**-53), (dt.bfloat16, 2.0**-8)):
+        x = uniform(KEY, COUNTER, (100, 200), dtype)
+        assert x.dtype == dtype.numpy
+        wide = x.astype(np.float64)
+        assert wide.min() >= 0 and wide.max() < 1
+        assert (wide % spacing == 0).all()
+        assert abs(wide.mean() - 0.5) < 0.01 and abs(wide.var() - 1 / 12) < 0.005
+    scaled = uniform(KEY, COUNTER, (1000,), low=-2.0, high=6.0)
+    np.testing.assert_allclose(scaled, uniform(KEY, COUNTER, (1000,)) * 8 - 2, atol=1e-5)
+
+
+def test_normal() -> None:
+    x = normal(KEY, COUNTER, (100, 200))
+    assert x.dtype == np.float32 and np.isfinite(x).all()
+    assert abs(x.mean()) < 0.03 and abs(x.var() - 1) < 0.05 and abs((x**4).mean() - 3) < 0.3
+    moved = normal(KEY, COUNTER, (100, 200), mean=2.0, std=0.5)
+    np.testing.assert_allclose(moved, x * 0.5 + 2, atol=1e-5)
+
+
+def test_bernoulli_and_randint() -> None:
+    mask = bernoulli(KEY, COUNTER, 0.25, (100, 200))
+    assert mask.dtype == np.bool_ and abs(mask.mean() - 0.25) < 0.02
+    assert not bernoulli(KEY, COUNTER, 0.0, (1000,)).any()
+    assert bernoulli(KEY, COUNTER, 1.0, (1000,)).all()
+    n = randint(KEY, COUNTER, -3, 4, (10000,))
+    assert n.dtype == np.int64 and set(n.tolist()) == set(range(-3, 4))
+    with pytest.raises(RuntimeError, match="expects 'from' to be less than 'to'"):
+        randint(KEY, COUNTER, 2, 2, (1,))
