@@ -238,6 +238,9 @@ def _rewrite(main: func.FuncOp, buffers: Sequence[_Buffer]) -> None:
             made.results[0].name_hint = alloc.memref.name_hint
             alloc.memref.replace_all_uses_with(made.results[0])
             buffer.names.append(alloc.memref.name_hint or "temporary")
+    # Only now, since sizes are computed before the first operation, which may be one of these.
+    for buffer in buffers:
+        for alloc in buffer.allocs:
             alloc.detach()
             alloc.erase()
 
