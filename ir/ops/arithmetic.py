@@ -143,6 +143,10 @@ class Div(Binary):
             return None
         return mul(x, constant(np.asarray(1 / float(known), dtype.numpy), x))
 
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        return kinked(cls)
+
 
 class Neg(Elementwise):
     """-x."""

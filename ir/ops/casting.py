@@ -155,8 +155,8 @@ class Cast(Elementwise):
             first = values if source is not np.uint8 else np.abs(values)
             for target in scalars:
                 attrs = {"dtype": dt.from_numpy(target)}
-                # Finite differences of a narrow float say nothing.
-                smooth = source in wide and target in (np.float32, np.float64)
+                # Finite differences of what was rounded say nothing.
+                smooth = source in wide and target is np.float64
                 yield Sample((first.astype(source),), attrs, grad=smooth)
         for source in (np.float32, np.float64):
             for target in scalars:

@@ -195,7 +195,9 @@ def _wide(x: np.ndarray) -> np.ndarray:
 
 def _float_remainder(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     far = np.isfinite(x) & (y != 0) & (np.abs(x / y) >= _REACH[_name(x)])
-    return np.where(far, 0, np.remainder(x, y))
+    rest = np.fmod(x, y)
+    rest = np.where((rest != 0) & ((y < 0) != (rest < 0)), rest + y, rest)
+    return np.where(far, 0, rest)
 
 
 def _far(s: ScalarBuilder, quotient: SSAValue) -> SSAValue:
