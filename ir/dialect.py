@@ -34,6 +34,7 @@ from .ops.reduce import OPS as REDUCE
 from .ops.scatter import OPS as SCATTER
 from .ops.shape import OPS as SHAPE
 from .ops.softmax import OPS as SOFTMAX
+from .ops.strided import OPS as STRIDED
 from .ops.view import OPS as VIEW
 from .scfparallel import allow_pretty_parallel
 from .tile import Tile
@@ -44,6 +45,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *CREATION,
     *ELEMENTWISE,
     *VIEW,
+    *STRIDED,
     *REDUCE,
     *PRODUCT,
     *SHAPE,
