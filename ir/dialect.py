@@ -37,6 +37,7 @@ from .ops.softmax import OPS as SOFTMAX
 from .ops.strided import OPS as STRIDED
 from .ops.view import OPS as VIEW
 from .scfparallel import allow_pretty_parallel
+from .tensorshape import allow_scalar_reshapes
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
 from .vectorarith import allow_vectors
@@ -68,6 +69,7 @@ def complete_xdsl() -> None:
     allow_vectors()
     allow_pretty_parallel()
     allow_several_results()
+    allow_scalar_reshapes()
 
 
 def context() -> Context:

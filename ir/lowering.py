@@ -388,6 +388,8 @@ class LinalgBuilder:
     ) -> SSAValue:
         """`tensor.extract_slice`, a view."""
         out = self.meta(x).with_shape(sizes)
+        if 0 in out.shape:
+            return self.empty(out)
         operands, properties = self._window(starts, sizes, strides)
         made = tensor.ExtractSliceOp.create(
             operands=(x, *operands),
