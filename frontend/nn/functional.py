@@ -124,13 +124,14 @@ def batch_norm(
         count = input.numel() // input.shape[1]
         if isinstance(count, int) and count == 1:
             raise ValueError(
-                f"Expected more than 1 value per channel when training, got input size {input.shape}"
+                "Expected more than 1 value per channel when training, got input size "
+                f"{input.shape}"
             )
         mean = ops.mean(input, dims)
         centered = input - ops.reshape(mean, _channels(mean, shape))
         var = ops.mean(centered * centered, dims)
         if running_mean is not None and running_var is not None:
-            scale = ops.size(count._meta if hasattr(count, "_meta") else _dim(count), input)
+            scale = ops.size(_dim(count), input)
             unbiased = var.detach() * (scale / (scale - 1))
             assign(running_mean, running_mean * (1 - momentum) + mean.detach() * momentum)
             assign(running_var, running_var * (1 - momentum) + unbiased * momentum)
