@@ -19,7 +19,9 @@ from .dce import Dce, dce
 from .decompose import Decompose, decompose
 from .fuse import Fuse, fuse
 from .lower_to_linalg import LowerToLinalg, lower_module
+from .parallelize import Parallelize, parallelize_module
 from .plan_memory import PlanMemory, plan_memory
+from .tile import Tile, tile_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ PASSES: dict[str, type[ModulePass]] = {
         LowerToLinalg,
         Bufferize,
         PlanMemory,
+        Tile,
+        Parallelize,
     )
 }
 
@@ -69,6 +73,8 @@ STEPS: tuple[tuple[str, str, Callable[[ModuleOp, Target], None]], ...] = (
     ("lower-to-linalg", "linalg", lambda module, target: lower_module(module)),
     ("bufferize", "kernel", lambda module, target: bufferize(module)),
     ("plan-memory", "kernel", lambda module, target: plan_memory(module)),
+    ("tile", "kernel", tile_module),
+    ("parallelize", "kernel", parallelize_module),
 )
 
 

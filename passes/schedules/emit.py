@@ -1,0 +1,360 @@
+"""Expressions to operations of the kernel stage, scalar or vector.
+
+In a scope with a lane, values that depend on the lane's loop are vectors over consecutive
+iterations of that loop; all others stay scalars and are broadcast where they meet vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xdsl.dialects import arith, cf, memref, scf, vector
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    DenseArrayBase,
+    IntegerAttr,
+    MemRefType,
+    VectorType,
+    i1,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Region, SSAValue
+
+from ...ir.target import Target
+from ...ir.tile import GatherOp
+from .expr import (
+    Acc,
+    Apply,
+    Check,
+    Choose,
+    Const,
+    Expr,
+    IndexOf,
+    Load,
+    Memory,
+    Param,
+    Range,
+    Reduce,
+    Result,
+)
+from .index import ONE, Ix, coefficient, is_nonnegative
+from .indices import IndexWriter
+from .writer import SGE, SLT, TRUE, Lane, zero
+
+_DIVIDES = (
+    arith.DivSIOp,
+    arith.DivUIOp,
+    arith.RemSIOp,
+    arith.RemUIOp,
+    arith.FloorDivSIOp,
+    arith.CeilDivSIOp,
+    arith.CeilDivUIOp,
+)
+_AND = vector.CombiningKindAttr(vector.CombiningKindFlag.AND)
+
+
+class Emitter(IndexWriter):
+    """Writes one kernel. `reduce` is called to write reductions."""
+
+    def __init__(
+        self, block: Block, target: Target, reduce: Callable[[Emitter, Reduce], Sequence[SSAValue]]
+    ) -> None:
+        super().__init__(block, target)
+        self._reduce = reduce
+
+    def value(self, e: Expr) -> SSAValue:
+        """The value of an expression: a vector if it varies over the current lane."""
+        scope = self.scope_of(e.deps)
+        found = scope.values.get(e)
+        if found is None:
+            with self.focus(scope):
+                found = _WRITERS[type(e)](self, e)
+            scope.values[e] = found
+        return found
+
+    def wide(self, e: Expr, width: int) -> SSAValue:
+        """The value of an expression in all lanes."""
+        if isinstance(e, Const):
+            return self.splat(e.value, e.type, width)
+        value = self.value(e)
+        if isinstance(value.type, VectorType):
+            return value
+        scope = self.scope_of(e.deps)
+        key = ("wide", e, width)
+        found = scope.values.get(key)
+        if found is None:
+            found = scope.values[key] = self.broadcast(value, width, scope)
+        return found
+
+    def varies(self, e: Expr) -> Lane | None:
+        """The lane over which an expression is a vector, None for scalars."""
+        lane = self.lane
+        return lane if lane is not None and e.deps & lane.loop.deps else None
+
+    def _const(self, e: Const) -> SSAValue:
+        return self.constant(e.value, e.type)
+
+    def _param(self, e: Param) -> SSAValue:
+        return e.ssa
+
+    def _index_of(self, e: IndexOf) -> SSAValue:
+        lane = self.varies(e)
+        return self.index(e.index) if lane is None else self.lanes(e.index, lane.width)
+
+    def _apply(self, e: Apply) -> SSAValue:
+        lane = self.varies(e)
+        op = e.op
+        if lane is None:
+            operands = [self.value(a) for a in e.args]
+            type_ = e.type
+        else:
+            operands = [self.wide(a, lane.width) for a in e.args]
+            type_ = self.vector(e.type, lane.width)
+            if isinstance(op, arith.SelectOp) and e.args[0].deps & lane.loop.deps == 0:
+                operands[0] = self.value(e.args[0])
+            elif isinstance(op, _DIVIDES) and lane.mask is not None:
+                # Lanes that do not exist must not divide by zero.
+                one = self.splat(IntegerAttr(1, e.args[1].type), e.args[1].type, lane.width)  # pyright: ignore
+                chosen = (lane.mask, operands[1], one)
+                operands[1] = self.put(arith.SelectOp, chosen, operands[1].type)
+        return self.put(type(op), operands, type_, op.properties)
+
+    def _choose(self, e: Choose) -> SSAValue:
+        lane = self.varies(e)
+        width = None if lane is None else lane.width
+        condition = self.guard(e.guards, width)
+        if width is None:
+            arms = (self.value(e.inside), self.value(e.outside))
+        else:
+            arms = (self.wide(e.inside, width), self.wide(e.outside, width))
+        return self.put(arith.SelectOp, (condition, *arms), arms[0].type)
+
+    def _check(self, e: Check) -> SSAValue:
+        scope = self.scope_of(e.condition.deps)
+        key = ("checked", e.condition, e.message)
+        if key not in scope.values:
+            scope.values[key] = True
+            with self.focus(scope):
+                self._assert(e)
+        return self.value(e.value)
+
+    def _assert(self, e: Check) -> None:
+        condition = self.value(e.condition)
+        lane = self.lane
+        if isinstance(condition.type, VectorType):
+            assert lane is not None
+            if lane.mask is not None:
+                true = self.splat(TRUE, i1, lane.width)
+                chosen = (lane.mask, condition, true)
+                condition = self.put(arith.SelectOp, chosen, condition.type)
+            condition = self.put(vector.ReductionOp, (condition,), i1, {"kind": _AND})
+        self.do(cf.AssertOp.create(operands=(condition,), properties=e.message.properties))
+
+    def _acc(self, e: Acc) -> SSAValue:
+        raise AssertionError("an accumulator outside of its reduction")
+
+    def _result(self, e: Result) -> SSAValue:
+        scope = self.top
+        found = scope.values.get(e.reduce)
+        if found is None:
+            found = scope.values[e.reduce] = self._reduce(self, e.reduce)
+        return found[e.number]
+
+    # ---- conditions -----------------------------------------------------------------------------
+
+    def guard(self, guards: Sequence[Range], width: int | None) -> SSAValue:
+        """Whether all guards hold: an i1, or where any varies over the lane a vector."""
+        parts: list[SSAValue] = []
+        lane = self.lane
+        varying = width is not None and lane is not None
+        for g in guards:
+            if varying and g.deps & lane.loop.deps:  # pyright: ignore
+                parts += self._lane_range(g, width)  # pyright: ignore
+            else:
+                parts += self._range(g)
+        vectors = [p for p in parts if isinstance(p.type, VectorType)]
+        scalars = [p for p in parts if not isinstance(p.type, VectorType)]
+        result = self._all(scalars)
+        if vectors:
+            together = self._all(vectors)
+            assert together is not None and width is not None
+            if result is not None:
+                both = (self.broadcast(result, width), together)
+                together = self.put(arith.AndIOp, both, together.type)
+            return together
+        assert result is not None
+        return result
+
+    def _all(self, parts: Sequence[SSAValue]) -> SSAValue | None:
+        result: SSAValue | None = None
+        for p in parts:
+            result = p if result is None else self.put(arith.AndIOp, (result, p), p.type)
+        return result
+
+    def _range(self, g: Range) -> list[SSAValue]:
+        parts = []
+        if not is_nonnegative(g.index - g.low):
+            at = self.scope_of(g.index.deps | g.low.deps)
+            parts.append(self.compare(SGE, self.index(g.index), self.index(g.low), at))
+        at = self.scope_of(g.deps)
+        parts.append(self.compare(SLT, self.index(g.index), self.index(g.high), at))
+        return parts
+
+    def _lane_range(self, g: Range, width: int) -> list[SSAValue]:
+        lane = self.lane
+        assert lane is not None
+        step = coefficient(g.index, lane.loop)
+        uniform = not (g.low.deps | g.high.deps) & lane.loop.deps
+        flags = self.vector(i1, width)
+        parts = []
+        if step == ONE and uniform:
+            parts.append(self.put(vector.CreateMaskOp, (self.index(g.high - g.index),), flags))
+            if not is_nonnegative(g.index - g.low):
+                below = self.put(vector.CreateMaskOp, (self.index(g.low - g.index),), flags)
+                true = self.splat(TRUE, i1, width)
+                parts.append(self.put(arith.XOrIOp, (below, true), flags))
+            return parts
+        index = self.lanes(g.index, width)
+        if not is_nonnegative(g.index - g.low):
+            parts.append(self.compare(SGE, index, self.lanes(g.low, width), None))
+        parts.append(self.compare(SLT, index, self.lanes(g.high, width), None))
+        return parts
+
+    # ---- memory ---------------------------------------------------------------------------------
+
+    def memref(self, memory: Memory) -> SSAValue:
+        """The memref of memory, reshaped where the memory is."""
+        if memory.source is None:
+            return memory.memref
+        known = self.stack[0].values
+        found = known.get(("memref", id(memory)))
+        if found is None:
+            shape = [DYNAMIC_INDEX if (n := e.constant) is None else n for e in memory.shape]
+            runs = ArrayAttr([ArrayAttr([IntegerAttr(d, i64) for d in r]) for r in memory.runs])
+            source, type_ = self.memref(memory.source), MemRefType(memory.element, shape)
+            properties: dict[str, Attribute] = {"reassociation": runs}
+            if len(memory.shape) > len(memory.source.shape):
+                dynamic = [self.index(n) for n in memory.shape if n.constant is None]
+                properties["static_output_shape"] = DenseArrayBase.from_list(i64, shape)
+                op, operands = memref.ExpandShapeOp, [source, *dynamic]
+            else:
+                op, operands = memref.CollapseShapeOp, [source]
+            found = self.put(op, operands, type_, properties, self.stack[0])
+            known["memref", id(memory)] = found
+        return found
+
+    def _load(self, e: Load) -> SSAValue:
+        lane = self.varies(e)
+        if lane is None:
+            return self._load_scalar(e)
+        mask = lane.mask
+        if e.guards:
+            inside = self.guard(e.guards, lane.width)
+            if not isinstance(inside.type, VectorType):
+                inside = self.broadcast(inside, lane.width)
+            mask = inside if mask is None else self.put(arith.AndIOp, (mask, inside), mask.type)
+        base, indices = self.memref(e.memory), e.indices
+        type_ = self.vector(e.type, lane.width)
+        steps = [coefficient(i, lane.loop) for i in indices]
+        if is_row(e.memory, steps):
+            operands = [base, *map(self.index, indices)]
+            if mask is None:
+                return self.put(vector.LoadOp, operands, type_)
+            other = self.splat(zero(e.type), e.type, lane.width)
+            return self.put(vector.MaskedLoadOp, [*operands, mask, other], type_)
+        if mask is None:
+            mask = self.splat(TRUE, i1, lane.width)
+        if all(s is not None for s in steps):
+            stride = Ix(())
+            for s, m in zip(steps, e.memory.strides, strict=True):
+                stride = stride + s * m  # pyright: ignore
+            if not stride.terms:
+                one = (self.put(memref.LoadOp, [base, *map(self.index, indices)], e.type))
+                return self.broadcast(one, lane.width)
+            offsets, at = self._steps(stride, lane.width), indices
+        else:
+            flat = Ix(())
+            for i, m in zip(indices, e.memory.strides, strict=True):
+                flat = flat + i * m
+            offsets, at = self.lanes(flat, lane.width), [Ix(())] * len(indices)
+        op = GatherOp.create(
+            operands=[base, *map(self.index, at), offsets, mask], result_types=[type_]
+        )
+        return self.do(op).results[0]
+
+    def _load_scalar(self, e: Load) -> SSAValue:
+        operands = [self.memref(e.memory), *map(self.index, e.indices)]
+        if not e.guards:
+            return self.put(memref.LoadOp, operands, e.type)
+        condition = self.guard(e.guards, None)
+        nothing = self.constant(zero(e.type), e.type)
+        then, other = Block(), Block()
+        load = memref.LoadOp.create(operands=operands, result_types=(e.type,))
+        then.add_ops([load, scf.YieldOp.create(operands=load.results)])
+        other.add_op(scf.YieldOp.create(operands=(nothing,)))
+        return self.do(
+            scf.IfOp.create(
+                operands=(condition,),
+                result_types=(e.type,),
+                regions=[Region(then), Region(other)],
+            )
+        ).results[0]
+
+    def store(self, memory: Memory, indices: Sequence[Ix], e: Expr) -> None:
+        """Write an element, or a vector of them along the current lane."""
+        lane = self.lane
+        base = self.memref(memory)
+        if lane is None:
+            value = self.value(e)
+            self.do(memref.StoreOp.create(operands=[value, base, *map(self.index, indices)]))
+            return
+        value = self.wide(e, lane.width)
+        steps = [coefficient(i, lane.loop) for i in indices]
+        at = list(map(self.index, indices))
+        if not is_row(memory, steps):
+            self._scatter(base, indices, value, lane)
+        elif lane.mask is None:
+            self.do(vector.StoreOp.create(operands=[value, base, *at]))
+        else:
+            self.do(vector.MaskedStoreOp.create(operands=[base, *at, lane.mask, value]))
+
+    def _scatter(self, base: SSAValue, indices: Sequence[Ix], value: SSAValue, lane: Lane) -> None:
+        """Store lane by lane."""
+        assert isinstance(value.type, VectorType)
+        numbers = [self.lanes(i, lane.width) for i in indices]
+        for n in range(lane.width):
+            block = Block()
+            with self.inside(block) as scope:
+                at = [self.extract(v, n, scope) for v in numbers]
+                one = self.extract(value, n, scope)
+                self.do(memref.StoreOp.create(operands=[one, base, *at]))
+            if lane.mask is None:
+                for op in list(block.ops):
+                    op.detach()
+                    self.do(op)
+                continue
+            there = self.extract(lane.mask, n)
+            block.add_op(scf.YieldOp.create())
+            self.do(scf.IfOp.create(operands=(there,), regions=[Region(block), Region()]))
+
+
+def is_row(memory: Memory, steps: Sequence[Ix | None]) -> bool:
+    """Whether consecutive lanes are consecutive elements of the last dimension."""
+    if not steps or steps[-1] != ONE or memory.strides[-1] != ONE:
+        return False
+    return all(s is not None and not s.terms for s in steps[:-1])
+
+
+_WRITERS: dict[type[Expr], Callable[[Emitter, Any], SSAValue]] = {
+    Const: Emitter._const,
+    Param: Emitter._param,
+    IndexOf: Emitter._index_of,
+    Load: Emitter._load,
+    Apply: Emitter._apply,
+    Choose: Emitter._choose,
+    Check: Emitter._check,
+    Acc: Emitter._acc,
+    Result: Emitter._result,
+}

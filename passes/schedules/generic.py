@@ -1,0 +1,333 @@
+"""Elements of `linalg.generic` and the other structured operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import IntegerAttr, TensorType, i1, i8
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.dialects.linalg.attrs import IteratorType
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir.affine import (
+    AffineBinaryOpExpr,
+    AffineBinaryOpKind,
+    AffineConstantExpr,
+    AffineDimExpr,
+    AffineExpr,
+)
+
+from .expr import Acc, Apply, Combine, Expr, Guards, IndexOf, Load, Order, Reduce, Result, walk
+from .index import ZERO, Atom, Ix, Space, product
+
+if TYPE_CHECKING:
+    from .access import Access
+
+
+class Generic:
+    """A structured operation: its maps, its loops, and its results' elements."""
+
+    def __init__(self, access: Access, op: LinalgStructuredOperation) -> None:
+        self.access = access
+        self.op = op
+        self.block = op.regions[0].block
+        self.operands: list[SSAValue] = [*op.inputs, *op.outputs]
+        self.first_out = len(op.inputs)
+        self.maps = [m.data.results for m in op.get_indexing_maps()]
+        kinds = [i.data for i in op.get_iterator_types()]
+        self.reduced = [k is IteratorType.REDUCTION for k in kinds]
+        self.extents = self._extents(len(kinds))
+        self._known: dict[Any, Sequence[Expr]] = {}
+
+    def _extents(self, loops: int) -> list[Ix]:
+        """The trip count of each loop: a number if any operand's type has it, else what the
+        results' sizes were computed from, else an operand's size."""
+        found: list[Ix | None] = [None] * loops
+        order = [*range(self.first_out, len(self.operands)), *range(self.first_out)]
+        for n in order:
+            if not isinstance(self.operands[n].type, TensorType):
+                continue
+            shape = self.access.shape(self.operands[n])
+            for item, extent in zip(self.maps[n], shape, strict=True):
+                if isinstance(item, AffineDimExpr):
+                    known = found[item.position]
+                    if known is None or (known.constant is None and _rank(extent) < _rank(known)):
+                        found[item.position] = extent
+        extents = [ZERO if f is None else f for f in found]
+        return extents
+
+    def unify(self) -> None:
+        """Tell the sizes of memrefs that this operation reads along plain loops."""
+        for n, value in enumerate(self.operands):
+            source = value.owner
+            if not isinstance(source, Operation) or source.name != "bufferization.to_tensor":
+                continue
+            for d, item in enumerate(self.maps[n]):
+                if isinstance(item, AffineDimExpr):
+                    extent = self.extents[item.position]
+                    if not _is_size(extent):
+                        self.access.same_size(source.operands[0], d, extent)
+
+    def results(self, number: int, indices: Sequence[Ix], guards: Guards) -> Expr:
+        """The element of result `number` at `indices`."""
+        loops: list[Ix | None] = [None] * len(self.reduced)
+        for item, index in zip(self.maps[self.first_out + number], indices, strict=True):
+            if isinstance(item, AffineDimExpr):
+                loops[item.position] = index
+        key = (tuple(loops), guards)
+        known = self._known.get(key)
+        if known is None:
+            if any(self.reduced):
+                known = self._reduce(loops, guards)
+            else:
+                plain = tuple(ZERO if i is None else i for i in loops)
+                known = self._body(plain, self._inits(plain, guards), guards)
+            self._known[key] = known
+        return known[number]
+
+    def _inits(self, loops: Sequence[Ix], guards: Guards) -> list[Expr]:
+        """The elements of the initial tensors."""
+        space, first = self.access.space, self.first_out
+        return [
+            self.access.at(value, evaluate(space, m, loops), guards)
+            for value, m in zip(self.operands[first:], self.maps[first:], strict=True)
+        ]
+
+    def _body(self, loops: Sequence[Ix], accs: Sequence[Expr], guards: Guards) -> list[Expr]:
+        """What the body yields at the given loops, on top of the values `accs`."""
+        access, first = self.access, self.first_out
+        elements: list[Expr] = []
+        for value, m in zip(self.operands[:first], self.maps[:first], strict=True):
+            if isinstance(value.type, TensorType):
+                elements.append(access.at(value, evaluate(access.space, m, loops), guards))
+            else:
+                elements.append(access.scalar(value))
+        env = dict(zip(self.block.args, [*elements, *accs], strict=True))
+        return access.body(self.block, env, tuple(loops), guards)
+
+    def _reduce(self, loops: Sequence[Ix | None], guards: Guards) -> Sequence[Expr]:
+        """The results of a reduction at an index of the result."""
+        long = [d for d, r in enumerate(self.reduced) if r and self.extents[d].constant != 1]
+        fixed = [ZERO if i is None else i for i in loops]
+        inits = self._inits(fixed, guards)
+        if not long:
+            return self._body(fixed, inits, guards)
+        kept = [d for d, e in enumerate(self.extents) if e.constant != 1]
+        made = self._reduce_over(long, fixed, inits, guards, merge=False)
+        if made.product is not None:
+            made.order = "dot"
+            return self._finish(made)
+        if kept[-1] != long[-1]:
+            made.order = "sequence"
+            return self._finish(made)
+        made.order = "lanes"
+        if len(long) > 1:
+            merged = self._reduce_over(long, fixed, inits, guards, merge=True)
+            inner = made.loops[-1].extent.constant
+            if is_plain(merged.results, merged.loops[0].deps) or not self._blocks(made, inner):
+                merged.order = "lanes"
+                return self._finish(merged)
+        return self._finish(made)
+
+    def _blocks(self, made: Reduce, inner: int | None) -> bool:
+        """Whether rows of `inner` elements fill the interleaved partial results evenly."""
+        return inner is not None and inner % self.access.lanes(made.accs[0].type) == 0
+
+    def _reduce_over(
+        self, dims: Sequence[int], fixed: Sequence[Ix], inits: list[Expr], guards: Guards,
+        *, merge: bool,
+    ) -> Reduce:  # fmt: skip
+        space = self.access.space
+        extents = [self.extents[d] for d in dims]
+        if merge:
+            atoms = [space.loop(product(extents))]
+            inner = space.delinearize(Ix.of(atoms[0]), extents)
+        else:
+            atoms = [space.loop(e) for e in extents]
+            inner = tuple(map(Ix.of, atoms))
+        here = list(fixed)
+        for d, index in zip(dims, inner, strict=True):
+            here[d] = index
+        return self._build(atoms, here, inits, guards)
+
+    def _build(
+        self, atoms: list[Atom], here: Sequence[Ix], inits: list[Expr], guards: Guards
+    ) -> Reduce:
+        bits = 0
+        for atom in atoms:
+            bits |= atom.deps
+        accs, inits, yields = self._accumulate(bits, here, inits, guards)
+        deps = 0
+        for e in (*yields, *inits):
+            deps |= e.deps
+        made = Reduce(
+            tuple(atoms),
+            "sequence",
+            tuple(inits),
+            accs,
+            yields,
+            plain_combines(accs, yields),
+            deps & ~bits,
+            product_of(accs, yields, self.access.contract),
+        )
+        return made
+
+    def _accumulate(
+        self, bits: int, here: Sequence[Ix], inits: Sequence[Expr], guards: Guards
+    ) -> tuple[tuple[Acc, ...], tuple[Expr, ...], tuple[Expr, ...]]:
+        """Accumulators, their first values, and what the body makes of them. Bools, stored as
+        bytes, are accumulated as bools."""
+        accs = tuple(Acc(i.type, bits) for i in inits)
+        yields = tuple(self._body(here, accs, guards))
+        if not all(isinstance(y, Apply) and isinstance(y.op, _WIDEN) for y in yields):
+            return accs, tuple(inits), yields
+        access = self.access
+        flags = tuple(Acc(i1, bits) for _ in inits)
+        wide = [
+            access.apply(y.op, (f,), y.type) for y, f in zip(yields, flags, strict=True)  # pyright: ignore
+        ]
+        narrow = tuple(y.args[0] for y in self._body(here, wide, guards))  # pyright: ignore
+        if any(f.type != i1 for f in narrow):
+            return accs, tuple(inits), yields
+        firsts = tuple(access.operation(_TO_BOOL, [i], ()) for i in inits)
+        return flags, firsts, narrow
+
+    def _finish(self, made: Reduce) -> Sequence[Expr]:
+        made.values = tuple(
+            Result(acc.type, made.deps, made, n) for n, acc in enumerate(made.accs)
+        )
+        inits = self.operands[self.first_out :]
+        return [
+            v if v.type == _element(i) else self.access.apply(_FROM_BOOL, (v,), _element(i))
+            for v, i in zip(made.values, inits, strict=True)
+        ]
+
+
+def evaluate(space: Space, items: Sequence[AffineExpr], loops: Sequence[Ix]) -> tuple[Ix, ...]:
+    """The results of an affine map at given loops."""
+    return tuple(_affine(space, item, loops) for item in items)
+
+
+def _affine(space: Space, item: AffineExpr, loops: Sequence[Ix]) -> Ix:
+    match item:
+        case AffineDimExpr():
+            return loops[item.position]
+        case AffineConstantExpr():
+            return Ix.of(item.value)
+        case AffineBinaryOpExpr():
+            a, b = _affine(space, item.lhs, loops), _affine(space, item.rhs, loops)
+            match item.kind:
+                case AffineBinaryOpKind.Add:
+                    return a + b
+                case AffineBinaryOpKind.Mul:
+                    return a * b
+                case AffineBinaryOpKind.Mod:
+                    return space.mod(a, b)
+                case AffineBinaryOpKind.FloorDiv:
+                    return space.floordiv(a, b)
+                case AffineBinaryOpKind.CeilDiv:
+                    return space.floordiv(a + b - Ix.of(1), b)
+    raise NotImplementedError(f"the affine expression {item}")
+
+
+def _is_size(extent: Ix) -> bool:
+    atom = extent.atom
+    return atom is not None and atom.kind == "size"
+
+
+def _rank(extent: Ix) -> int:
+    """How well an extent is known: numbers, then expressions, then sizes of memrefs."""
+    if extent.constant is not None:
+        return 0
+    return 2 if _is_size(extent) else 1
+
+
+def is_plain(roots: Sequence[Expr], bits: int) -> bool:
+    """Whether no index below the roots divides by way of the given loops."""
+    for e in walk(*roots):
+        indices: tuple[Ix, ...] = ()
+        if isinstance(e, Load):
+            indices = e.indices + tuple(g.index for g in e.guards)
+        elif isinstance(e, IndexOf):
+            indices = (e.index,)
+        for index in indices:
+            for monomial, _ in index.terms:
+                for atom in monomial:
+                    if atom.deps & bits and atom.kind in ("floordiv", "mod"):
+                        return False
+    return True
+
+
+def _element(value: SSAValue) -> Attribute:
+    type_ = value.type
+    assert isinstance(type_, TensorType)
+    return type_.element_type
+
+
+_WIDEN = arith.ExtUIOp
+_ANY_BYTE = arith.ConstantOp(IntegerAttr(0, i8))
+_ANY_BOOL = arith.ConstantOp(IntegerAttr(0, i1))
+_TO_BOOL = arith.TruncIOp(_ANY_BYTE.result, i1)
+_FROM_BOOL = arith.ExtUIOp(_ANY_BOOL.result, i8)
+"""Operations to be repeated on other operands."""
+
+COMBINERS: tuple[type[Operation], ...] = (
+    arith.AddfOp,
+    arith.AddiOp,
+    arith.MulfOp,
+    arith.MuliOp,
+    arith.MaximumfOp,
+    arith.MinimumfOp,
+    arith.MaxnumfOp,
+    arith.MinnumfOp,
+    arith.MaxSIOp,
+    arith.MinSIOp,
+    arith.MaxUIOp,
+    arith.MinUIOp,
+    arith.AndIOp,
+    arith.OrIOp,
+    arith.XOrIOp,
+)
+"""Operations over which a reduction may be split into partial results."""
+
+
+def plain_combines(
+    accs: Sequence[Acc], yields: Sequence[Expr]
+) -> tuple[Combine, ...] | None:
+    """The body of a reduction as one combination per accumulator, None if it is none."""
+    found: list[Combine] = []
+    for acc, y in zip(accs, yields, strict=True):
+        if not isinstance(y, Apply) or not isinstance(y.op, COMBINERS) or acc not in y.args:
+            return None
+        a, b = y.args
+        value = b if a is acc else a
+        if any(isinstance(e, Acc) and e in accs for e in walk(value)):
+            return None
+        found.append(Combine(y.op, value))
+    return tuple(found)
+
+
+_PRODUCTS = {arith.AddfOp: arith.MulfOp, arith.AddiOp: arith.MuliOp}
+
+
+def product_of(
+    accs: Sequence[Acc], yields: Sequence[Expr], contract: bool
+) -> tuple[Expr, Expr] | None:
+    """The factors where the body is ``acc + a * b``: an fma, or with `contract` a sum."""
+    if len(accs) != 1 or not isinstance(yields[0], Apply):
+        return None
+    y, acc = yields[0], accs[0]
+    if isinstance(y.op, math.FmaOp):
+        a, b, c = y.args
+        return (a, b) if c is acc and acc not in (a, b) else None
+    multiply = _PRODUCTS.get(type(y.op))
+    if not contract or multiply is None or acc not in y.args:
+        return None
+    value = y.args[1] if y.args[0] is acc else y.args[0]
+    if isinstance(value, Apply) and isinstance(value.op, multiply) and acc not in value.args:
+        return value.args[0], value.args[1]
+    return None
+
+
+__all__ = ["COMBINERS", "Generic", "Order", "evaluate", "is_plain"]

@@ -1,0 +1,399 @@
+"""Loop nests for results of one shape: which loops, in what order, which of them are vectors.
+
+This is the schedule of everything that is no product of matrices: elementwise kernels, row
+kernels such as softmax, reductions of rows and of columns, views and copies. They differ only in
+where the expressions' dependences make reductions stand: a row's maximum is written once per row,
+before the loop over the columns that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith, math, scf
+from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, IntegerType, i1, i32
+from xdsl.ir import Attribute, Block, Region, SSAValue
+
+from ...ir.target import Target
+from .access import Access
+from .emit import Emitter, is_row
+from .expr import INDEX, Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
+from .generic import is_plain
+from .index import ZERO, Atom, Ix, coefficient, product
+from .writer import Lane
+
+CHUNK = 8192
+"""Elements of one task of an elementwise kernel."""
+
+UNROLL, HEAVY = 4, 24
+"""Vectors computed side by side; two where a kernel has more than `HEAVY` operations, whose
+intermediate values would not fit the registers."""
+
+
+_FUNCTIONS = tuple(op for op in math.Math.operations if op not in (math.FmaOp, math.AbsFOp))
+
+
+@dataclass(slots=True)
+class Store:
+    """One result: where it is written, and what."""
+
+    memory: Memory
+    indices: tuple[Ix, ...]
+    value: Expr
+
+
+@dataclass(slots=True)
+class Nest:
+    """Loops around stores. `parallel` loops are outermost, then `outer`, then the lane's loop
+    (vectors of `width`), then `inner`. With `step` the lane's loop is parallel too, in pieces."""
+
+    stores: list[Store]
+    parallel: list[Atom] = field(default_factory=list)
+    outer: list[Atom] = field(default_factory=list)
+    lane: Atom | None = None
+    inner: list[Atom] = field(default_factory=list)
+    width: int = 1
+    step: int = 0
+
+
+def write_results(
+    access: Access, e: Emitter, results: Sequence[tuple[SSAValue, Memory]]
+) -> None:
+    """Write tensors to memory; those of one shape share a nest."""
+    groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
+    for value, memory in results:
+        groups.setdefault(access.shape(value), []).append((value, memory))
+    for shape, group in groups.items():
+        write_nest(e, plan(access, e.target, shape, group))
+
+
+# ---- planning -----------------------------------------------------------------------------------
+
+
+def plan(
+    access: Access,
+    target: Target,
+    shape: tuple[Ix, ...],
+    results: Sequence[tuple[SSAValue, Memory]],
+) -> Nest:
+    """Choose the loops for results of a shape."""
+    loops, stores = _choose_loops(access, shape, results)
+    nest = Nest(stores)
+    if not loops:
+        return nest
+    expressions = walk(*[s.value for s in stores])
+    reduces = _reduces(expressions)
+    blocked = 0
+    for r in reduces:
+        if r.order == "lanes":
+            blocked |= r.deps
+    candidates = [a for a in loops if not a.deps & blocked]
+    if candidates:
+        scores = {a: _score(a, stores, expressions) for a in candidates}
+        nest.lane = max(reversed(candidates), key=lambda a: scores[a])
+        nest.width = _width(target, nest.lane, stores, expressions)
+    _order(nest, loops, reduces)
+    return nest
+
+
+def _choose_loops(
+    access: Access, shape: tuple[Ix, ...], results: Sequence[tuple[SSAValue, Memory]]
+) -> tuple[list[Atom], list[Store]]:
+    """Loops over a shape, adjacent dimensions made one where no access tells them apart."""
+    long = [d for d, extent in enumerate(shape) if extent.constant != 1]
+    if len(long) > 1:
+        loops, stores = _build(access, shape, results, [long])
+        values = [s.value for s in stores]
+        if not _reduces(walk(*values)) and _is_clean(stores, loops):
+            return loops, stores
+    runs = [[d] for d in long]
+    loops, stores = _build(access, shape, results, runs)
+    merged = _merge(runs, loops, stores)
+    if len(merged) < len(runs):
+        fewer, fewer_stores = _build(access, shape, results, merged)
+        if _is_clean(fewer_stores, fewer):
+            return fewer, fewer_stores
+    return loops, stores
+
+
+def _build(
+    access: Access,
+    shape: tuple[Ix, ...],
+    results: Sequence[tuple[SSAValue, Memory]],
+    runs: Sequence[Sequence[int]],
+) -> tuple[list[Atom], list[Store]]:
+    """The stores where each run of dimensions is one loop."""
+    loops: list[Atom] = []
+    indices = [ZERO] * len(shape)
+    for run in runs:
+        extents = [shape[d] for d in run]
+        loop = access.space.loop(product(extents))
+        loops.append(loop)
+        for d, i in zip(run, access.space.delinearize(Ix.of(loop), extents), strict=True):
+            indices[d] = i
+    at = tuple(indices)
+    stores = []
+    for value, memory in results:
+        where, position = memory, at
+        if memory.contiguous and any(len(run) > 1 for run in runs):
+            where, position = access.collapsed(memory, at)
+        stores.append(Store(where, position, access.at(value, at)))
+    return loops, stores
+
+
+def _is_clean(stores: Sequence[Store], loops: Sequence[Atom]) -> bool:
+    """Whether no index divides a loop."""
+    bits = 0
+    for loop in loops:
+        bits |= loop.deps
+    for s in stores:
+        for i in s.indices:
+            if any(a.deps & bits and a.kind != "loop" for m, _ in i.terms for a in m):
+                return False
+    return is_plain([s.value for s in stores], bits)
+
+
+def _merge(
+    runs: list[list[int]], loops: Sequence[Atom], stores: Sequence[Store]
+) -> list[list[int]]:
+    """Runs of dimensions that can be one loop, judged from the accesses of single loops."""
+    offsets: list[Ix] = []
+    fixed = 0
+    for memory, indices in _accesses(stores):
+        if memory.contiguous:
+            offset = ZERO
+            for index, stride in zip(indices, memory.strides, strict=True):
+                offset = offset + index * stride
+            offsets.append(offset)
+        else:
+            for index in indices:
+                fixed |= index.deps
+    for x in walk(*[s.value for s in stores]):
+        if isinstance(x, IndexOf):
+            fixed |= x.deps
+        elif isinstance(x, Choose | Load):
+            for g in x.guards:
+                fixed |= g.deps
+    out = [list(runs[0])]
+    for n in range(1, len(runs)):
+        a, b = loops[n - 1], loops[n]
+        if not (a.deps | b.deps) & fixed and _continues(offsets, a, b):
+            out[-1] += runs[n]
+        else:
+            out.append(list(runs[n]))
+    return out
+
+
+def _continues(offsets: Sequence[Ix], a: Atom, b: Atom) -> bool:
+    for offset in offsets:
+        x, y = coefficient(offset, a), coefficient(offset, b)
+        if x is None or y is None or x != y * b.extent:
+            return False
+    return True
+
+
+def _accesses(stores: Sequence[Store]) -> list[tuple[Memory, tuple[Ix, ...]]]:
+    found = [(s.memory, s.indices) for s in stores]
+    for x in walk(*[s.value for s in stores]):
+        if isinstance(x, Load):
+            found.append((x.memory, x.indices))
+    return found
+
+
+def _reduces(expressions: Sequence[Expr]) -> list[Reduce]:
+    found: dict[int, Reduce] = {}
+    for x in expressions:
+        if isinstance(x, Result):
+            found.setdefault(id(x.reduce), x.reduce)
+    return list(found.values())
+
+
+def _score(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
+    """How well a loop suits as vectors: contiguous accesses against scattered ones."""
+    score = 0
+    for s in stores:
+        steps = [coefficient(i, loop) for i in s.indices]
+        score += 2 if is_row(s.memory, steps) else -8
+    for x in expressions:
+        if isinstance(x, Load) and x.deps & loop.deps:
+            steps = [coefficient(i, loop) for i in x.indices]
+            score += 1 if is_row(x.memory, steps) else -2
+    return score
+
+
+def _width(
+    target: Target, lane: Atom, stores: Sequence[Store], expressions: Sequence[Expr]
+) -> int:
+    """Lanes of the vectors along a loop: a few registers of the widest type computed with."""
+    bits = [_bits(x.type) for x in expressions if isinstance(x, Apply | Load)]
+    bits += [_bits(s.memory.element) for s in stores]
+    floats = [_bits(x.type) for x in expressions if isinstance(x.type, AnyFloat)]
+    register = target.width(max(floats or bits, default=32))
+    operations = 0
+    for x in expressions:
+        if isinstance(x, Apply):
+            operations += 8 if isinstance(x.op, _FUNCTIONS) else 1
+    unroll = UNROLL if operations <= HEAVY else UNROLL // 2
+    width = register * unroll
+    extent = lane.extent.constant
+    while width > register and extent is not None and (extent < width or extent % width):
+        width //= 2
+    return width
+
+
+def _bits(type_: Attribute) -> int:
+    if type_ == i1:
+        return 8
+    return type_.bitwidth if isinstance(type_, AnyFloat | IntegerType) else 32
+
+
+def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce]) -> None:
+    """Put loops on which reductions depend outside, those that run in parallel first."""
+    lane = nest.lane
+    others = [a for a in loops if a is not lane]
+    dependent = [r.deps for r in reduces if any(r.deps & a.deps for a in loops)]
+    if lane is not None and any(d & lane.deps for d in dependent):
+        # Columns: the reductions are written per vector, what they do not need goes inside.
+        together = 0
+        for d in dependent:
+            together |= d
+        nest.parallel = [a for a in others if a.deps & together]
+        nest.inner = [a for a in others if not a.deps & together]
+        nest.step = nest.width
+        return
+    if not dependent:
+        nest.parallel = others
+        extent = None if lane is None else lane.extent.constant
+        if lane is not None and (extent is None or extent > CHUNK):
+            nest.step = CHUNK
+        return
+    common = dependent[0]
+    for d in dependent[1:]:
+        common &= d
+    counts = {a: sum(bool(d & a.deps) for d in dependent) for a in others}
+    others.sort(key=lambda a: -counts[a])
+    nest.parallel = [a for a in others if a.deps & common] or others[:1]
+    nest.outer = [a for a in others if a not in nest.parallel]
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def write_nest(e: Emitter, nest: Nest) -> None:
+    """Write the loops and the stores."""
+    lane = nest.lane
+    loops = [*nest.parallel]
+    steps = [1] * len(loops)
+    if lane is not None and nest.step:
+        loops.append(lane)
+        steps.append(nest.step)
+    if not loops:
+        _outer(e, nest, nest.outer)
+        return
+    parallel(e, loops, steps, lambda: _outer(e, nest, nest.outer))
+
+
+def parallel(
+    e: Emitter, loops: Sequence[Atom], steps: Sequence[int], body: Callable[[], None]
+) -> None:
+    """An `scf.parallel` over loops."""
+    block = Block(arg_types=[INDEX] * len(loops))
+    with e.inside(block, dict(zip(loops, block.args, strict=True))):
+        body()
+        block.add_op(scf.ReduceOp.create())
+    count = len(loops)
+    e.do(
+        scf.ParallelOp.create(
+            operands=[
+                *[e.int_(0)] * count,
+                *[e.index(a.extent) for a in loops],
+                *map(e.int_, steps),
+            ],
+            properties={"operandSegmentSizes": DenseArrayBase.from_list(i32, [count] * 3 + [0])},
+            regions=[Region(block)],
+        )
+    )
+
+
+def _outer(e: Emitter, nest: Nest, loops: Sequence[Atom]) -> None:
+    if loops:
+        bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
+        e.for_(bounds, loops[0], (), lambda _: _nothing(_outer(e, nest, loops[1:])))
+        return
+    lane = nest.lane
+    if lane is None:
+        _inner(e, nest, nest.inner)
+    elif nest.step == nest.width:
+        _block(e, nest, lane)
+    else:
+        _along(e, nest, lane)
+
+
+def _along(e: Emitter, nest: Nest, lane: Atom) -> None:
+    """Vectors along the lane's loop, then a masked one for what is left."""
+    width, extent = nest.width, lane.extent.constant
+    start, end = e.int_(0), e.index(lane.extent)
+    if nest.step:
+        start = e.loops[lane]
+        end = e.put(arith.MinSIOp, (e.add(start, e.int_(nest.step)), end), INDEX)
+    exact = extent is not None and extent % width == 0
+    if extent is not None and not nest.step:
+        stop = e.int_(extent - extent % width)
+    elif exact:
+        stop = end
+    else:
+        part = e.put(arith.RemUIOp, (e.sub(end, start), e.int_(width)), INDEX)
+        stop = e.sub(end, part)
+    if extent is None or extent >= width:
+        full = Lane(lane, width, None)
+        bounds = (start, stop, e.int_(width))
+        e.for_(bounds, lane, (), lambda _: _nothing(_inner(e, nest, nest.inner)), full)
+    if exact:
+        return
+    if extent is not None and not nest.step:
+        _tail(e, nest, lane, stop, end)
+    else:
+        e.if_(e.less(stop, end), lambda: _nothing(_tail(e, nest, lane, stop, end)))
+
+
+def _tail(e: Emitter, nest: Nest, lane: Atom, start: SSAValue, end: SSAValue) -> None:
+    mask = e.mask(e.sub(end, start), nest.width)
+    with e.inside(e.top.block, {lane: start}, Lane(lane, nest.width, mask)):
+        _inner(e, nest, nest.inner)
+
+
+def _block(e: Emitter, nest: Nest, lane: Atom) -> None:
+    """One vector, whose loop is parallel."""
+    width, extent = nest.width, lane.extent.constant
+    start, end = e.loops[lane], e.index(lane.extent)
+
+    def full() -> Sequence[SSAValue]:
+        with e.inside(e.top.block, {lane: start}, Lane(lane, width, None)):
+            _inner(e, nest, nest.inner)
+        return ()
+
+    def tail() -> Sequence[SSAValue]:
+        _tail(e, nest, lane, start, end)
+        return ()
+
+    if extent is not None and extent % width == 0:
+        full()
+    elif extent is not None and extent < width:
+        tail()
+    else:
+        beyond = e.less(end, e.add(start, e.int_(width)))
+        e.if_(beyond, tail, full)
+
+
+def _inner(e: Emitter, nest: Nest, loops: Sequence[Atom]) -> None:
+    if loops:
+        bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
+        e.for_(bounds, loops[0], (), lambda _: _nothing(_inner(e, nest, loops[1:])))
+        return
+    for s in nest.stores:
+        e.store(s.memory, s.indices, s.value)
+
+
+def _nothing(_: None) -> Sequence[SSAValue]:
+    return ()

@@ -1,0 +1,299 @@
+"""Writing reductions: in what order values enter their accumulators.
+
+The order is a function of sizes, types and the target alone, so that results do not depend on
+what a reduction is fused with, on threads, or on whether sizes are static:
+
+- "lanes" (the innermost axis is reduced): element e of the reduced space goes to lane
+  ``e % (4 * W)`` of four vectors of W lanes, in ascending order; then
+  ``(v0 + v1) + (v2 + v3)``, then halves are added until one lane is left.
+- "sequence" (the innermost axis is kept): one after the other, vectorized over results.
+- "dot" (products of matrices): one fma after the other from zero, the sum of every `DOT_BLOCK`
+  elements being added to what came before.
+"""
+
+from __future__ import annotations
+
+import math as pymath
+from collections.abc import Sequence
+
+from xdsl.dialects import arith, math, vector
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    VectorType,
+    i64,
+)
+from xdsl.dialects.vector import CombiningKindFlag as Kind
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from ...ir.target import Target
+from .emit import Emitter
+from .expr import Combine, Const, Reduce
+from .index import Atom, Ix
+from .writer import Lane
+
+ACCUMULATORS = 4
+DOT_WHOLE, DOT_BLOCK = 768, 512
+
+_KINDS: dict[type[Operation], Kind] = {
+    arith.AddfOp: Kind.ADD,
+    arith.AddiOp: Kind.ADD,
+    arith.MulfOp: Kind.MUL,
+    arith.MuliOp: Kind.MUL,
+    arith.MaximumfOp: Kind.MAXIMUMF,
+    arith.MinimumfOp: Kind.MINIMUMF,
+    arith.MaxnumfOp: Kind.MAXNUMF,
+    arith.MinnumfOp: Kind.MINNUMF,
+    arith.MaxSIOp: Kind.MAXSI,
+    arith.MinSIOp: Kind.MINSI,
+    arith.MaxUIOp: Kind.MAXUI,
+    arith.MinUIOp: Kind.MINUI,
+    arith.AndIOp: Kind.AND,
+    arith.OrIOp: Kind.OR,
+    arith.XOrIOp: Kind.XOR,
+}
+
+
+def lanes_of(target: Target, element: Attribute) -> int:
+    """Lanes of the interleaved partial results of a reduction in a type."""
+    bits = element.bitwidth if isinstance(element, AnyFloat | IntegerType) else 64
+    return ACCUMULATORS * target.width(min(64, max(32, bits)))
+
+
+def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
+    """Write a reduction in the current scope; returns its results."""
+    lane = e.lane
+    if lane is not None and r.deps & lane.loop.deps:
+        return _sequence(e, r, lane.width)
+    if r.order == "lanes" and r.combines is not None:
+        return _lanes(e, r, r.combines)
+    return _sequence(e, r, None)
+
+
+# ---- one after the other ------------------------------------------------------------------------
+
+
+def _sequence(e: Emitter, r: Reduce, width: int | None) -> Sequence[SSAValue]:
+    """Ascending order; vectors of results where `width` is given."""
+    if r.order == "dot":
+        return [_dot(e, r, width)]
+    inits = [e.value(i) if width is None else e.wide(i, width) for i in r.inits]
+    return _nest(e, r, r.loops, inits, width)
+
+
+def _nest(
+    e: Emitter, r: Reduce, loops: Sequence[Atom], carried: Sequence[SSAValue], width: int | None
+) -> Sequence[SSAValue]:
+    if not loops:
+        return _step(e, r, carried, width)
+    loop = loops[0]
+    bounds = (e.int_(0), e.index(loop.extent), e.int_(1))
+    return e.for_(bounds, loop, carried, lambda _, *accs: _nest(e, r, loops[1:], accs, width))
+
+
+def _step(
+    e: Emitter, r: Reduce, accs: Sequence[SSAValue], width: int | None
+) -> Sequence[SSAValue]:
+    """The next values of the accumulators."""
+    if r.combines is None:
+        for acc, value in zip(r.accs, accs, strict=True):
+            e.top.values[acc] = value
+        return [e.value(x) if width is None else e.wide(x, width) for x in r.results]
+    return [_combined(e, c, acc, width) for c, acc in zip(r.combines, accs, strict=True)]
+
+
+def _combined(e: Emitter, c: Combine, acc: SSAValue, width: int | None) -> SSAValue:
+    value = e.value(c.value) if width is None else e.wide(c.value, width)
+    return e.put(type(c.op), (acc, value), acc.type, c.op.properties)
+
+
+def _dot(e: Emitter, r: Reduce, width: int | None) -> SSAValue:
+    """A sum of products, in blocks along the innermost loop where that is long."""
+    assert r.product is not None
+    (init,), (acc,) = r.inits, r.accs
+    start = _splat(e, _number(0, acc.type), acc.type, width)
+    *outer, loop = r.loops
+    extent = loop.extent.constant
+    if outer or (extent is not None and extent <= DOT_WHOLE):
+        total = _dot_loops(e, r, r.loops, start, width)
+    else:
+        total = _dot_blocks(e, r, loop, start, width)
+    if isinstance(init, Const) and init.value == _number(0, acc.type):
+        return total
+    first = e.value(init) if width is None else e.wide(init, width)
+    add = arith.AddiOp if isinstance(acc.type, IntegerType) else arith.AddfOp
+    return e.put(add, (first, total), total.type, _FLAGS[add])
+
+
+def _dot_loops(
+    e: Emitter, r: Reduce, loops: Sequence[Atom], acc: SSAValue, width: int | None
+) -> SSAValue:
+    if not loops:
+        return _fma(e, r, acc, width)
+    bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
+    return e.for_(
+        bounds, loops[0], [acc], lambda _, x: [_dot_loops(e, r, loops[1:], x, width)]
+    )[0]
+
+
+def _dot_blocks(
+    e: Emitter, r: Reduce, loop: Atom, zero: SSAValue, width: int | None
+) -> SSAValue:
+    end, one = e.index(loop.extent), e.int_(1)
+    block = dot_block(e, loop.extent)
+
+    def partial(start: SSAValue, total: SSAValue) -> Sequence[SSAValue]:
+        stop = e.put(arith.MinSIOp, (e.add(start, block), end), end.type)
+        (part,) = e.for_((start, stop, one), loop, [zero], lambda _, x: [_fma(e, r, x, width)])
+        add = arith.AddiOp if isinstance(r.accs[0].type, IntegerType) else arith.AddfOp
+        return [e.put(add, (part, total), part.type, _FLAGS[add])]
+
+    return e.for_((e.int_(0), end, block), None, [zero], partial)[0]
+
+
+def dot_block(e: Emitter, extent: Ix) -> SSAValue:
+    """After how many products a sum starts again."""
+    number = extent.constant
+    if number is not None:
+        return e.int_(max(1, number) if number <= DOT_WHOLE else DOT_BLOCK)
+    long = e.less(e.int_(DOT_WHOLE), e.index(extent))
+    return e.put(arith.SelectOp, (long, e.int_(DOT_BLOCK), e.int_(DOT_WHOLE)), e.int_(0).type)
+
+
+def _fma(e: Emitter, r: Reduce, acc: SSAValue, width: int | None) -> SSAValue:
+    assert r.product is not None
+    a, b = (e.value(x) if width is None else e.wide(x, width) for x in r.product)
+    if isinstance(r.accs[0].type, IntegerType):
+        product = e.put(arith.MuliOp, (a, b), a.type, _FLAGS[arith.AddiOp])
+        return e.put(arith.AddiOp, (product, acc), a.type, _FLAGS[arith.AddiOp])
+    return e.put(math.FmaOp, (a, b, acc), acc.type, _FLAGS[arith.AddfOp])
+
+
+# ---- interleaved --------------------------------------------------------------------------------
+
+
+def _lanes(e: Emitter, r: Reduce, combines: Sequence[Combine]) -> Sequence[SSAValue]:
+    """Over interleaved partial results along the innermost loop."""
+    width = lanes_of(e.target, r.accs[0].type)
+    starts = [_splat(e, identity(c.op, a.type), a.type, width) for c, a in zip(combines, r.accs)]
+    vectors = _lane_nest(e, combines, r.loops, starts, width)
+    results = []
+    for c, acc, init, v in zip(combines, r.accs, r.inits, vectors, strict=True):
+        total = _across(e, c, v, width)
+        if not (isinstance(init, Const) and init.value == identity(c.op, acc.type)):
+            total = e.put(type(c.op), (e.value(init), total), acc.type, c.op.properties)
+        results.append(total)
+    return results
+
+
+def _lane_nest(
+    e: Emitter,
+    combines: Sequence[Combine],
+    loops: Sequence[Atom],
+    accs: Sequence[SSAValue],
+    width: int,
+) -> Sequence[SSAValue]:
+    if len(loops) > 1:
+        bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
+        return e.for_(
+            bounds, loops[0], accs, lambda _, *a: _lane_nest(e, combines, loops[1:], a, width)
+        )
+    loop = loops[0]
+    extent, end = loop.extent.constant, e.index(loop.extent)
+    if extent is None:
+        part = e.put(arith.RemUIOp, (end, e.int_(width)), end.type)
+        stop = e.sub(end, part)
+    else:
+        stop = e.int_(extent - extent % width)
+
+    def body(_: SSAValue, *carried: SSAValue) -> Sequence[SSAValue]:
+        return [_combined(e, c, a, width) for c, a in zip(combines, carried, strict=True)]
+
+    if extent is None or extent >= width:
+        full = Lane(loop, width, None)
+        accs = e.for_((e.int_(0), stop, e.int_(width)), loop, accs, body, full)
+    if extent is None:
+        some = e.less(stop, end)
+        return e.if_(some, lambda: _tail(e, combines, loop, stop, accs, width), lambda: accs)
+    return _tail(e, combines, loop, stop, accs, width) if extent % width else accs
+
+
+def _tail(
+    e: Emitter,
+    combines: Sequence[Combine],
+    loop: Atom,
+    start: SSAValue,
+    accs: Sequence[SSAValue],
+    width: int,
+) -> Sequence[SSAValue]:
+    """The last elements, fewer than lanes: the other lanes combine with the identity."""
+    mask = e.mask(e.sub(e.index(loop.extent), start), width)
+    block = e.top.block
+    with e.inside(block, {loop: start}, Lane(loop, width, mask)):
+        out = []
+        for c, acc in zip(combines, accs, strict=True):
+            value = e.wide(c.value, width)
+            element = c.value.type
+            neutral = _splat(e, identity(c.op, element), element, width)
+            value = e.put(arith.SelectOp, (mask, value, neutral), value.type)
+            out.append(e.put(type(c.op), (acc, value), acc.type, c.op.properties))
+        return out
+
+
+def _across(e: Emitter, c: Combine, value: SSAValue, width: int) -> SSAValue:
+    """(v0 + v1) + (v2 + v3), then halves until one lane is left."""
+    type_ = value.type
+    assert isinstance(type_, VectorType)
+    step = width // ACCUMULATORS
+    even = [*range(step), *range(2 * step, 3 * step)]
+    halves = []
+    for lanes in (even, [i + step for i in even]):
+        mask = {"mask": DenseArrayBase.from_list(i64, lanes)}
+        half = e.vector(type_.element_type, 2 * step)
+        halves.append(e.put(vector.ShuffleOp, (value, value), half, mask))
+    both = e.put(type(c.op), halves, halves[0].type, c.op.properties)
+    kind = {"kind": vector.CombiningKindAttr(_KINDS[type(c.op)]), "fastmath": _NO_FASTMATH}
+    return e.put(vector.ReductionOp, (both,), type_.element_type, kind)
+
+
+def identity(op: Operation, element: Attribute) -> Attribute:
+    """The value that changes nothing when combined."""
+    match op:
+        case arith.MulfOp() | arith.MuliOp():
+            return _number(1, element)
+        case arith.MaximumfOp() | arith.MaxnumfOp():
+            return _number(-pymath.inf, element)
+        case arith.MinimumfOp() | arith.MinnumfOp():
+            return _number(pymath.inf, element)
+    if isinstance(element, IntegerType):
+        bits = element.width.data
+        match op:
+            case arith.MaxSIOp():
+                return IntegerAttr(-(1 << (bits - 1)), element)
+            case arith.MinSIOp():
+                return IntegerAttr((1 << (bits - 1)) - 1, element)
+            case arith.AndIOp() | arith.MinUIOp():
+                return IntegerAttr(-1, element)
+    return _number(0, element)
+
+
+def _number(value: float, element: Attribute) -> Attribute:
+    if isinstance(element, IntegerType):
+        return IntegerAttr(int(value), element)
+    return FloatAttr(float(value), element)  # pyright: ignore[reportArgumentType]
+
+
+def _splat(e: Emitter, value: Attribute, element: Attribute, width: int | None) -> SSAValue:
+    return e.constant(value, element) if width is None else e.splat(value, element, width)
+
+
+_NO_FASTMATH = arith.FastMathFlagsAttr("none")
+_FLAGS: dict[type[Operation], dict[str, Attribute]] = {
+    arith.AddfOp: {"fastmath": _NO_FASTMATH},
+    arith.AddiOp: {"overflowFlags": arith.IntegerOverflowAttr("none")},
+}
+
+

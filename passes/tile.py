@@ -1,0 +1,87 @@
+"""Kernels on tensors to loop nests over memrefs, with vectors and register tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from xdsl.context import Context
+from xdsl.dialects import bufferization, cf, func, linalg
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from ..ir.target import Target
+from .schedules.access import Access
+from .schedules.emit import Emitter
+from .schedules.expr import Memory
+from .schedules.index import Space
+from .schedules.nest import write_results
+from .schedules.reduction import lanes_of, write_reduction
+
+KERNEL, HERO = "calque.kernel", "calque.hero"
+
+
+class Tile(ModulePass):
+    """Turn kernels whose bodies are linalg on tensors into loops over memrefs."""
+
+    name = "tile"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        tile_module(op, Target.host())
+
+
+def tile_module(module: ModuleOp, target: Target) -> None:
+    """Rewrite the kernels of a module in place."""
+    for kernel in list(module.ops):
+        if isinstance(kernel, func.FuncOp) and KERNEL in kernel.attributes:
+            tile(kernel, target)
+
+
+def tile(kernel: func.FuncOp, target: Target) -> None:
+    """Rewrite the body of one kernel in place.
+
+    Raises ScheduleError for operations that no schedule knows.
+    """
+    block = kernel.body.block
+    old = list(block.ops)
+    hero = kernel.attributes.get(HERO)
+    access = Access(
+        Space(),
+        lambda element: lanes_of(target, element),
+        contract=hero in (StringAttr("matmul"), StringAttr("conv")),
+    )
+    results = _results(access, old)
+    last = old.pop()
+    last.detach()
+    e = Emitter(block, target, write_reduction)
+    _write_asserts(access, e, old)
+    write_results(access, e, results)
+    for op in reversed(old):
+        block.erase_op(op, safe_erase=False)
+    block.add_op(last)
+
+
+def _results(access: Access, ops: Iterable[Operation]) -> list[tuple[SSAValue, Memory]]:
+    """The tensors that a kernel writes, and where; what the operations say about sizes on the
+    way is noted."""
+    found: list[bufferization.MaterializeInDestinationOp] = []
+    for op in ops:
+        if isinstance(op, LinalgStructuredOperation) and not isinstance(op, linalg.FillOp):
+            access.generic(op).unify()
+        elif isinstance(op, bufferization.MaterializeInDestinationOp):
+            for d, extent in enumerate(access.shape(op.source)):
+                access.same_size(op.dest, d, extent)
+            found.append(op)
+    return [(op.source, access.memref(op.dest)) for op in found]
+
+
+def _write_asserts(access: Access, e: Emitter, ops: Iterable[Operation]) -> None:
+    """Conditions on the scalars of a kernel."""
+    for op in ops:
+        if isinstance(op, cf.AssertOp):
+            condition = e.value(access.scalar(op.arg))
+            e.do(cf.AssertOp.create(operands=(condition,), properties=op.properties))
+
+
+
