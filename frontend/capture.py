@@ -71,8 +71,8 @@ class Captured:
         """A new module with the program as `@main`."""
         return build_module(
             self.trace.block,
-            [(i.name, i.role, None) for i in self.inputs],
-            [(r.name, r.role, r.alias) for r in self.results],
+            [(i.name, "state" if i.storage.version else "input", None) for i in self.inputs],
+            [(r.name, "output", r.alias) for r in self.results],
             [r.value for r in self.results],
             self.size_guards,
         )
@@ -220,7 +220,7 @@ def _split_backward(
         for slot, leaf in zip(captured.returned, returned, strict=True)
         if isinstance(slot, int) and leaf._requires_grad
     ]
-    if not outputs:
+    if not outputs or trace.freed:
         return
     forward_end = trace.block.last_op
     leaves: list[Tensor | int] = [t for t in trace.leaves() if not t._is_traced]

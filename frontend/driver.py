@@ -71,14 +71,12 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
     target = options.target or Target.host()
     store = disk.default()
     text = to_text(module, locations=True)
-    key = "|".join((text, str(target), str(options), source_hash()))
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    if store is not None and (known := store.get(digest)) is not None:
+    digest = disk.key("program", text, str(target), str(options), source_hash())
+    if (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
     kernels = lower(module.clone(), options)
     artifact = codegen.compile_module(kernels, target, store)
-    if store is not None:
-        store.put(digest, artifact.to_bytes())
+    store.put(digest, artifact.to_bytes())
     return artifact
 
 

@@ -115,4 +115,4 @@ def _writer(dtype: DType, classes: tuple[int | None, ...]) -> Program:
         out = builder.emit(StridedUpdate, list(block.args), attrs)
         builder.insert(ReturnOp(out.results[0]))
     free = [str(s) for s in strides if not isinstance(s, int)]
-    return compile_graph(_module(block, ["state", "input"], _attrs("state", 0), free))
+    return compile_graph(_module(block, ["state", "input"], _attrs("output", 0), free))

@@ -83,6 +83,7 @@ class Trace:
         self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
         self.numbers: dict[Any, Tensor] = {}
         self.closed = False
+        self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
         self._traced_leaves: list[Tensor] = []
         self._keep: list[Any] = []  # what the ids above refer to
         self._detached: dict[SSAValue, SSAValue] = {}

@@ -109,7 +109,7 @@ def _choose_loops(
             return loops, stores
     runs = [[d] for d in long]
     loops, stores = _build(access, shape, results, runs)
-    merged = _merge(runs, loops, stores)
+    merged = _merge(runs, loops, stores) if runs else runs
     if len(merged) < len(runs):
         fewer, fewer_stores = _build(access, shape, results, merged)
         if _is_clean(fewer_stores, fewer):
