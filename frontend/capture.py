@@ -25,6 +25,7 @@ from ..ir.types import TensorMeta, meta_of, to_type
 from ..ir.verify import set_guards
 from .guards import Epoch, Guards, survey
 from .pytree import LEAF, flatten, unflatten
+from .random import default_generator
 from .tensor import Tensor
 from .trace import Input, Trace
 
@@ -299,6 +300,8 @@ def named_tensors(named: Sequence[tuple[str, Any]]) -> dict[int, str]:
         prefix = "" if obj in modules and len(modules) == 1 else f"{name}."
         for path, tensor in lister(out):
             out.setdefault(id(tensor), prefix + path)
+    for name, tensor in default_generator.named_tensors():
+        out[id(tensor)] = name
     return out
 
 
