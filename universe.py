@@ -22,18 +22,10 @@ def _tile() -> Dialect:
 
 
 def _passes() -> dict[str, Callable[[], type[ModulePass]]]:
-    """The passes by name; those that xDSL has one of that name of carry the prefix `calque-`."""
-    from xdsl.transforms import get_all_passes
-
+    """The passes by name."""
     from .passes.pipeline import PASSES
 
-    taken = get_all_passes()
-    found: dict[str, Callable[[], type[ModulePass]]] = {}
-    for name, kind in PASSES.items():
-        if name in taken:
-            kind = type(kind.__name__, (kind,), {"name": f"calque-{name}"})
-        found[kind.name] = lambda kind=kind: kind
-    return found
+    return {name: lambda name=name: PASSES[name] for name in PASSES}
 
 
 CALQUE = Universe(all_dialects={"calque": _calque, "tile": _tile}, all_passes=_passes())

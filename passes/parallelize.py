@@ -91,9 +91,7 @@ def _coarsen(op: scf.ParallelOp, b: _Before, counts: list[_Value], grain: _Value
         body = Block(arg_types=[_INDEX])
         stop = _add(inner, indices[d], wide[-1])
         stop = _put(inner, arith.MinSIOp, stop, highs[d])
-        inner.add_op(
-            scf.ForOp.create(operands=[indices[d], stop, step], regions=[Region(body)])
-        )
+        inner.add_op(scf.ForOp.create(operands=[indices[d], stop, step], regions=[Region(body)]))
         if inner is block:
             block.add_op(scf.ReduceOp.create())
         else:
@@ -143,9 +141,7 @@ class _Before:
     def __init__(self, anchor: Operation) -> None:
         self._anchor = anchor
 
-    def _emit(
-        self, op: type[Operation], a: _Value, b: _Value, flags: bool = False
-    ) -> SSAValue:
+    def _emit(self, op: type[Operation], a: _Value, b: _Value, flags: bool = False) -> SSAValue:
         return self._insert(
             op.create(
                 operands=(self.value(a), self.value(b)),

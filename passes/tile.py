@@ -82,6 +82,3 @@ def _write_asserts(access: Access, e: Emitter, ops: Iterable[Operation]) -> None
         if isinstance(op, cf.AssertOp):
             condition = e.value(access.scalar(op.arg))
             e.do(cf.AssertOp.create(operands=(condition,), properties=op.properties))
-
-
-

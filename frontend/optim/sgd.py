@@ -63,6 +63,3 @@ class SGD(Optimizer):
         if group["momentum"] and group["dampening"]:
             state["step"] = self._new_step()
         return state
-
-
-__all__ = ["SGD"]

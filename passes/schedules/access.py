@@ -88,7 +88,7 @@ class Access:
         """A constant of a scalar type."""
         if isinstance(type_, IntegerType | IndexType):
             return self.const(IntegerAttr(int(value), type_), type_)
-        return self.const(FloatAttr(float(value), type_), type_)  # pyright: ignore
+        return self.const(FloatAttr(float(value), type_), type_)
 
     def index(self, index: Ix) -> Expr:
         key = (IndexOf, index)
@@ -162,7 +162,7 @@ class Access:
             case IndexOf():
                 return e.index
             case Const(value=IntegerAttr()):
-                return Ix.of(e.value.value.data)  # pyright: ignore
+                return Ix.of(e.value.value.data)
             case Apply(op=arith.IndexCastOp(), args=(Apply(op=arith.IndexCastOp(), args=(x,)),)):
                 if isinstance(x, IndexOf):
                     return x.index
@@ -201,7 +201,7 @@ class Access:
             assert isinstance(number, IntegerAttr)
             if isinstance(type_, IndexType):
                 return self.index(Ix.of(number.value.data))
-            return self.const(IntegerAttr(number.value.data, type_), type_)  # pyright: ignore
+            return self.const(IntegerAttr(number.value.data, type_), type_)
         if op.regions or len(op.results) != 1:
             raise ScheduleError(op, "is not supported in a kernel")
         return self.apply(op, tuple(args), type_)
@@ -337,13 +337,13 @@ class Access:
                 shape = self.shape(op.source)
                 found = tuple(a + b + c for a, b, c in zip(low, shape, high, strict=True))
             case tensor.ConcatOp():
-                shapes, axis = [self.shape(t) for t in op.tensors], op.dim.value.data
+                shapes, axis = [self.shape(t) for t in op.inputs], op.dim.value.data
                 total = _sum(s[axis] for s in shapes)
                 found = tuple(total if d == axis else e for d, e in enumerate(shapes[0]))
             case tensor.InsertSliceOp() | tensor.InsertOp():
                 found = self.shape(op.dest)
             case LinalgStructuredOperation():
-                number = op.results.index(value)  # pyright: ignore
+                number = op.results.index(value)
                 found = self.shape(op.outputs[number])
             case Operation() if op.operands:
                 found = self.shape(op.operands[0])
@@ -424,7 +424,7 @@ class Access:
             case tensor.SplatOp():
                 return self.scalar(op.input)
             case LinalgStructuredOperation():
-                return self.generic(op).results(op.results.index(value), indices, guards)  # pyright: ignore
+                return self.generic(op).results(op.results.index(value), indices, guards)
             case tensor.CastOp():
                 return self.at(op.source, indices, guards)
             case tensor.EmptyOp():
@@ -432,7 +432,9 @@ class Access:
             case arith.ConstantOp():
                 return self._constant(op, indices)
             case tensor.FromElementsOp():
-                return self.scalar(op.elements[_constant(op, linearize(indices, self.shape(value)))])
+                return self.scalar(
+                    op.elements[_constant(op, linearize(indices, self.shape(value)))]
+                )
             case _ if op.name in _MOVES:
                 return getattr(self, _MOVES[op.name])(op, indices, guards)
             case _ if type(op) in _ARITHMETIC:
@@ -502,10 +504,10 @@ class Access:
     def _concat(self, op: tensor.ConcatOp, indices: Indices, guards: Guards) -> Expr:
         axis = op.dim.value.data
         starts = [ZERO]
-        for t in op.tensors:
+        for t in op.inputs:
             starts.append(starts[-1] + self.shape(t)[axis])
         result: Expr | None = None
-        parts = list(zip(op.tensors, pairwise(starts), strict=True))
+        parts = list(zip(op.inputs, pairwise(starts), strict=True))
         for t, (start, stop) in reversed(parts):
             here = (Range(indices[axis], start, stop),)
             moved = (*indices[:axis], indices[axis] - start, *indices[axis + 1 :])
@@ -514,9 +516,7 @@ class Access:
         assert result is not None
         return result
 
-    def _collapse_shape(
-        self, op: tensor.CollapseShapeOp, indices: Indices, guards: Guards
-    ) -> Expr:
+    def _collapse_shape(self, op: tensor.CollapseShapeOp, indices: Indices, guards: Guards) -> Expr:
         shape = self.shape(op.src)
         source: list[Ix] = [ZERO] * len(shape)
         for index, group in zip(indices, groups(op), strict=False):
@@ -572,12 +572,10 @@ class Access:
                 env[op.results[0]] = self.operation(op, args, guards)
         raise AssertionError("a body without terminator")
 
-    def _checked(
-        self, value: Expr, checks: list[tuple[Expr, Operation]], guards: Guards
-    ) -> Expr:
+    def _checked(self, value: Expr, checks: list[tuple[Expr, Operation]], guards: Guards) -> Expr:
         for condition, message in checks:
             if guards:
-                true = self.const(IntegerAttr(1, condition.type), condition.type)  # pyright: ignore
+                true = self.const(IntegerAttr(1, condition.type), condition.type)
                 condition = self.choose(guards, condition, true)
             value = Check(value.type, value.deps | condition.deps, condition, message, value)
         return value

@@ -72,9 +72,7 @@ class CostModel:
             elif not isinstance(op, _FREE):
                 self._operation(op, spans, times, cost)
 
-    def _operation(
-        self, op: Operation, spans: tuple[Span, ...], times: float, cost: Cost
-    ) -> None:
+    def _operation(self, op: Operation, spans: tuple[Span, ...], times: float, cost: Cost) -> None:
         if isinstance(op, MatmulOp):
             k = _constant(op.k)
             element: Any = op.c.type

@@ -116,7 +116,7 @@ class Emitter(IndexWriter):
                 operands[0] = self.value(e.args[0])
             elif isinstance(op, _DIVIDES) and lane.mask is not None:
                 # Lanes that do not exist must not divide by zero.
-                one = self.splat(IntegerAttr(1, e.args[1].type), e.args[1].type, lane.width)  # pyright: ignore
+                one = self.splat(IntegerAttr(1, e.args[1].type), e.args[1].type, lane.width)
                 chosen = (lane.mask, operands[1], one)
                 operands[1] = self.put(arith.SelectOp, chosen, operands[1].type)
         return self.put(type(op), operands, type_, op.properties)
@@ -170,8 +170,8 @@ class Emitter(IndexWriter):
         lane = self.lane
         varying = width is not None and lane is not None
         for g in guards:
-            if varying and g.deps & lane.loop.deps:  # pyright: ignore
-                parts += self._lane_range(g, width)  # pyright: ignore
+            if varying and g.deps & lane.loop.deps:
+                parts += self._lane_range(g, width)
             else:
                 parts += self._range(g)
         vectors = [p for p in parts if isinstance(p.type, VectorType)]
@@ -269,9 +269,9 @@ class Emitter(IndexWriter):
         if all(s is not None for s in steps):
             stride = Ix(())
             for s, m in zip(steps, e.memory.strides, strict=True):
-                stride = stride + s * m  # pyright: ignore
+                stride = stride + s * m
             if not stride.terms:
-                one = (self.put(memref.LoadOp, [base, *map(self.index, indices)], e.type))
+                one = self.put(memref.LoadOp, [base, *map(self.index, indices)], e.type)
                 return self.broadcast(one, lane.width)
             offsets, at = self._steps(stride, lane.width), indices
         else:

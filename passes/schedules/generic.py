@@ -157,14 +157,15 @@ class Generic:
         bits = 0
         for atom in atoms:
             bits |= atom.deps
-        accs, inits, yields = self._accumulate(bits, here, inits, guards)
-        deps = 0
-        for e in (*yields, *inits):
-            deps |= e.deps
+        accs, firsts, yields = self._accumulate(bits, here, inits, guards)
+        deps = _deps(*yields, *firsts)
+        if plain_combines(accs, yields) is None:
+            # What the body makes of an accumulator varies wherever the accumulator does.
+            accs, firsts, yields = self._accumulate(bits | deps, here, inits, guards)
         made = Reduce(
             tuple(atoms),
             "sequence",
-            tuple(inits),
+            firsts,
             accs,
             yields,
             plain_combines(accs, yields),
@@ -184,19 +185,15 @@ class Generic:
             return accs, tuple(inits), yields
         access = self.access
         flags = tuple(Acc(i1, bits) for _ in inits)
-        wide = [
-            access.apply(y.op, (f,), y.type) for y, f in zip(yields, flags, strict=True)  # pyright: ignore
-        ]
-        narrow = tuple(y.args[0] for y in self._body(here, wide, guards))  # pyright: ignore
+        wide = [access.apply(y.op, (f,), y.type) for y, f in zip(yields, flags, strict=True)]
+        narrow = tuple(y.args[0] for y in self._body(here, wide, guards))
         if any(f.type != i1 for f in narrow):
             return accs, tuple(inits), yields
         firsts = tuple(access.operation(_TO_BOOL, [i], ()) for i in inits)
         return flags, firsts, narrow
 
     def _finish(self, made: Reduce) -> Sequence[Expr]:
-        made.values = tuple(
-            Result(acc.type, made.deps, made, n) for n, acc in enumerate(made.accs)
-        )
+        made.values = tuple(Result(acc.type, made.deps, made, n) for n, acc in enumerate(made.accs))
         inits = self.operands[self.first_out :]
         return [
             v if v.type == _element(i) else self.access.apply(_FROM_BOOL, (v,), _element(i))
@@ -229,6 +226,13 @@ def _affine(space: Space, item: AffineExpr, loops: Sequence[Ix]) -> Ix:
                 case AffineBinaryOpKind.CeilDiv:
                     return space.floordiv(a + b - Ix.of(1), b)
     raise NotImplementedError(f"the affine expression {item}")
+
+
+def _deps(*expressions: Expr) -> int:
+    deps = 0
+    for e in expressions:
+        deps |= e.deps
+    return deps
 
 
 def _is_size(extent: Ix) -> bool:
@@ -292,9 +296,7 @@ COMBINERS: tuple[type[Operation], ...] = (
 """Operations over which a reduction may be split into partial results."""
 
 
-def plain_combines(
-    accs: Sequence[Acc], yields: Sequence[Expr]
-) -> tuple[Combine, ...] | None:
+def plain_combines(accs: Sequence[Acc], yields: Sequence[Expr]) -> tuple[Combine, ...] | None:
     """The body of a reduction as one combination per accumulator, None if it is none."""
     found: list[Combine] = []
     for acc, y in zip(accs, yields, strict=True):

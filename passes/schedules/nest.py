@@ -57,9 +57,7 @@ class Nest:
     step: int = 0
 
 
-def write_results(
-    access: Access, e: Emitter, results: Sequence[tuple[SSAValue, Memory]]
-) -> None:
+def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, Memory]]) -> None:
     """Write tensors to memory; those of one shape share a nest."""
     groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
     for value, memory in results:
@@ -222,9 +220,7 @@ def _score(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> 
     return score
 
 
-def _width(
-    target: Target, lane: Atom, stores: Sequence[Store], expressions: Sequence[Expr]
-) -> int:
+def _width(target: Target, lane: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
     """Lanes of the vectors along a loop: a few registers of the widest type computed with."""
     bits = [_bits(x.type) for x in expressions if isinstance(x, Apply | Load)]
     bits += [_bits(s.memory.element) for s in stores]

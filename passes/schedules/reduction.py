@@ -94,9 +94,7 @@ def _nest(
     return e.for_(bounds, loop, carried, lambda _, *accs: _nest(e, r, loops[1:], accs, width))
 
 
-def _step(
-    e: Emitter, r: Reduce, accs: Sequence[SSAValue], width: int | None
-) -> Sequence[SSAValue]:
+def _step(e: Emitter, r: Reduce, accs: Sequence[SSAValue], width: int | None) -> Sequence[SSAValue]:
     """The next values of the accumulators."""
     if r.combines is None:
         for acc, value in zip(r.accs, accs, strict=True):
@@ -134,14 +132,10 @@ def _dot_loops(
     if not loops:
         return _fma(e, r, acc, width)
     bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
-    return e.for_(
-        bounds, loops[0], [acc], lambda _, x: [_dot_loops(e, r, loops[1:], x, width)]
-    )[0]
+    return e.for_(bounds, loops[0], [acc], lambda _, x: [_dot_loops(e, r, loops[1:], x, width)])[0]
 
 
-def _dot_blocks(
-    e: Emitter, r: Reduce, loop: Atom, zero: SSAValue, width: int | None
-) -> SSAValue:
+def _dot_blocks(e: Emitter, r: Reduce, loop: Atom, zero: SSAValue, width: int | None) -> SSAValue:
     end, one = e.index(loop.extent), e.int_(1)
     block = dot_block(e, loop.extent)
 
@@ -295,5 +289,3 @@ _FLAGS: dict[type[Operation], dict[str, Attribute]] = {
     arith.AddfOp: {"fastmath": _NO_FASTMATH},
     arith.AddiOp: {"overflowFlags": arith.IntegerOverflowAttr("none")},
 }
-
-

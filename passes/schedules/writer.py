@@ -162,8 +162,8 @@ class Writer:
         found = known.get((value, element, width))
         if found is None:
             type_ = self.vector(element, width)
-            number = value.value.data  # pyright: ignore
-            dense = DenseIntOrFPElementsAttr.from_list(type_, [number])  # pyright: ignore
+            number = value.value.data
+            dense = DenseIntOrFPElementsAttr.from_list(type_, [number])
             found = known[value, element, width] = self.constant(dense, type_)
         return found
 
@@ -174,14 +174,12 @@ class Writer:
         if found is None:
             type_ = self.vector(INDEX, width)
             numbers = [i * step for i in range(width)]
-            dense = DenseIntOrFPElementsAttr.from_list(type_, numbers)  # pyright: ignore
+            dense = DenseIntOrFPElementsAttr.from_list(type_, numbers)
             found = known["iota", width, step] = self.constant(dense, type_)
         return found
 
     def broadcast(self, value: SSAValue, width: int, scope: Scope | None = None) -> SSAValue:
-        return self.put(
-            vector.BroadcastOp, (value,), self.vector(value.type, width), scope=scope
-        )
+        return self.put(vector.BroadcastOp, (value,), self.vector(value.type, width), scope=scope)
 
     def add(self, a: SSAValue, b: SSAValue, scope: Scope | None = None) -> SSAValue:
         return self.put(arith.AddiOp, (a, b), a.type, NO_WRAP, scope)
