@@ -1,4 +1,4 @@
-"""What calque adds to xDSL's tools: found by `xdsl-opt` through the entry point `xdsl.universe`."""
+"""calque's dialects and passes for xDSL's tools, found through the entry point `xdsl.universe`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
-from xdsl.universe import Universe
+from xdsl.universe import XDSL_UNIVERSE, Universe
+
+PassFactory = Callable[[], type[ModulePass]]
 
 
 def _calque() -> Dialect:
@@ -21,11 +23,29 @@ def _tile() -> Dialect:
     return Tile
 
 
-def _passes() -> dict[str, Callable[[], type[ModulePass]]]:
-    """The passes by name."""
+def passes() -> dict[str, PassFactory]:
+    """All passes by their own names, as `calque opt` takes them."""
     from .passes.pipeline import PASSES
 
-    return {name: lambda name=name: PASSES[name] for name in PASSES}
+    return {name: lambda kind=kind: kind for name, kind in PASSES.items()}
 
 
-CALQUE = Universe(all_dialects={"calque": _calque, "tile": _tile}, all_passes=_passes())
+def _beside_xdsl() -> dict[str, PassFactory]:
+    """The passes as xDSL's tools take them, which refuse to start where two have one name.
+
+    A pass that is called like one of xDSL's (canonicalize, cse, ...) has the prefix `calque-`.
+    """
+    from .passes.pipeline import PASSES
+
+    found: dict[str, PassFactory] = {}
+    for kind in PASSES.values():
+        if kind.name in XDSL_UNIVERSE.all_passes:
+            kind = type(kind.__name__, (kind,), {"name": f"calque-{kind.name}"})
+        found[kind.name] = lambda kind=kind: kind
+    return found
+
+
+CALQUE = Universe(
+    all_dialects={"calque": _calque, "tile": _tile},
+    all_passes=_beside_xdsl(),
+)

@@ -42,12 +42,12 @@ def opt(argv: Sequence[str]) -> int:
     from xdsl.xdsl_opt_main import xDSLOptMain
 
     from ..ir.dialect import complete_xdsl
-    from ..universe import CALQUE
+    from ..universe import CALQUE, passes
 
     complete_xdsl()
 
     class OptMain(xDSLOptMain):
-        """xDSL's driver with calque's dialects and passes."""
+        """xDSL's driver with calque's dialects and passes; of one name, calque's is meant."""
 
         def register_all_dialects(self) -> None:
             super().register_all_dialects()
@@ -57,7 +57,7 @@ def opt(argv: Sequence[str]) -> int:
 
         def register_all_passes(self) -> None:
             super().register_all_passes()
-            for name, factory in CALQUE.all_passes.items():
+            for name, factory in {**CALQUE.all_passes, **passes()}.items():
                 self.register_pass(name, factory)
 
     OptMain("Runs calque's and xDSL's passes on MLIR text", args=list(argv)).run()

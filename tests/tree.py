@@ -73,6 +73,7 @@ class Import:
     at_module_level: bool = True
 
 
+@cache
 def imports(module: Module) -> list[Import]:
     """All imports of a module, also those in functions and under `TYPE_CHECKING`."""
     tree = ast.parse(module.path.read_text(), filename=str(module.path))
