@@ -207,6 +207,7 @@ def backward(
     if trace is not None:
         leaves = trace.leaves() if inputs is None else list(inputs)
         grads = _traced_gradients(trace, [tensor], [seed], leaves, create_graph)
+        trace.freed = trace.freed or not (create_graph if retain_graph is None else retain_graph)
         found = list(zip(leaves, grads, strict=True))
     else:
         keep = create_graph if retain_graph is None else retain_graph

@@ -25,6 +25,7 @@ from ..ir.types import TensorMeta, meta_of, to_type
 from ..ir.verify import set_guards
 from .guards import Epoch, Guards, survey
 from .pytree import LEAF, flatten, unflatten
+from .random import default_generator
 from .tensor import Tensor
 from .trace import Input, Trace
 
@@ -71,8 +72,8 @@ class Captured:
         """A new module with the program as `@main`."""
         return build_module(
             self.trace.block,
-            [(i.name, i.role, None) for i in self.inputs],
-            [(r.name, r.role, r.alias) for r in self.results],
+            [(i.name, "state" if i.storage.version else "input", None) for i in self.inputs],
+            [(r.name, "output", r.alias) for r in self.results],
             [r.value for r in self.results],
             self.size_guards,
         )
@@ -220,7 +221,7 @@ def _split_backward(
         for slot, leaf in zip(captured.returned, returned, strict=True)
         if isinstance(slot, int) and leaf._requires_grad
     ]
-    if not outputs:
+    if not outputs or trace.freed:
         return
     forward_end = trace.block.last_op
     leaves: list[Tensor | int] = [t for t in trace.leaves() if not t._is_traced]
@@ -299,6 +300,8 @@ def named_tensors(named: Sequence[tuple[str, Any]]) -> dict[int, str]:
         prefix = "" if obj in modules and len(modules) == 1 else f"{name}."
         for path, tensor in lister(out):
             out.setdefault(id(tensor), prefix + path)
+    for name, tensor in default_generator.named_tensors():
+        out[id(tensor)] = name
     return out
 
 

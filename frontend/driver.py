@@ -57,7 +57,7 @@ def source_hash() -> str:
 
 
 def compile_graph(module: ModuleOp, options: Options | None = None) -> Program:
-    """Compile a module with a graph-stage `@main`; the artifact may come from the disk cache."""
+    """Compile a module with a graph-stage `@main`, which is consumed; the disk cache may help."""
     options = options or Options()
     main = lookup(module, "main")
     inputs = [from_type(a.type) for a in main.body.block.args]
@@ -67,18 +67,16 @@ def compile_graph(module: ModuleOp, options: Options | None = None) -> Program:
 
 
 def artifact_of(module: ModuleOp, options: Options) -> Artifact:
-    """The compiled form of a graph module, from the cache or freshly made."""
+    """The compiled form of a graph module, from the cache or freshly made; consumes the module."""
     target = options.target or Target.host()
     store = disk.default()
     text = to_text(module, locations=True)
-    key = "|".join((text, str(target), str(options), source_hash()))
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    if store is not None and (known := store.get(digest)) is not None:
+    digest = disk.key("program", text, str(target), str(options), source_hash())
+    if (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
-    kernels = lower(module.clone(), options)
+    kernels = lower(module, options)
     artifact = codegen.compile_module(kernels, target, store)
-    if store is not None:
-        store.put(digest, artifact.to_bytes())
+    store.put(digest, artifact.to_bytes())
     return artifact
 
 

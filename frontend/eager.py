@@ -7,9 +7,11 @@ once, and kept on disk by the driver's cache.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,10 @@ from ..ir.ops.elementwise import Elementwise
 from ..ir.ops.view import View
 from ..ir.types import TensorMeta, to_type
 from ..ir.verify import set_guards
+from . import strided
 from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
-from .storage import is_contiguous, view_geometry
+from .storage import view_geometry
 from .tensor import Tensor
 
 
@@ -77,7 +80,7 @@ def _view(op: type[Op], x: Tensor, attrs: dict[str, Any], meta: TensorMeta) -> T
 
 def aligned(x: Tensor) -> Tensor:
     """x itself where compiled code can read it as it lies, else a contiguous copy."""
-    return x if is_contiguous(x._sizes, x._strides) else contiguous(x)
+    return x if strided.contiguous(x) else contiguous(x)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -88,10 +91,26 @@ def contiguous(x: Tensor) -> Tensor:
 
 
 def copy_into(target: Tensor, source: Tensor) -> None:
-    """Move elements between memories of one shape and dtype, whatever their strides."""
-    if target.device == "meta":
+    """Move elements between memories of one shape and dtype, whatever their strides.
+
+    The source may be a view of the target's own memory.
+    """
+    if target.device == "meta" or 0 in target._sizes:
         return
-    np.copyto(target._array(), source._array())
+    overlap = target._storage is source._storage
+    if strided.contiguous(target) and not overlap:
+        if strided.contiguous(source):
+            nbytes = prod(source._sizes) * source.dtype.itemsize
+            ctypes.memmove(target.data_ptr(), source.data_ptr(), nbytes)
+        else:
+            strided.read(source, target)
+        return
+    if overlap or not strided.contiguous(source):
+        source = contiguous(source)
+    if strided.contiguous(target):
+        copy_into(target, source)
+    else:
+        strided.write(target, source)
 
 
 def _run(

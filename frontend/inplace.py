@@ -86,6 +86,8 @@ def store(target: Tensor, new: Tensor) -> None:
 
 
 def numpy_assign(target: Tensor, value: np.ndarray) -> None:
-    """Write NumPy data into a concrete tensor (initialization, loading)."""
+    """Write NumPy data into a concrete tensor (initialization, loading); a meta one has none."""
+    if target.device == "meta":
+        return
     np.copyto(target._array("its memory"), value.reshape(target._sizes), casting="same_kind")
     target._storage.version += 1

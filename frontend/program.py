@@ -82,9 +82,9 @@ class Program:
             if entry.getter is not None:
                 values.append(np.asarray(entry.getter(), np.float64))
             elif entry.tensor is not None:
-                values.append(np.ascontiguousarray(entry.tensor._array()))
+                values.append(np.array(entry.tensor._array(), order="C"))
             else:
-                values.append(np.ascontiguousarray(given.pop(0)))
+                values.append(np.asarray(given.pop(0), order="C"))
         return interpreter.run(self.module, values)
 
 

@@ -228,7 +228,7 @@ class Tensor(Methods):
         return tensor_text(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        array = np.ascontiguousarray(self._array("pickling"))
+        array = self._array("pickling")
         data = array.tobytes()
         return _rebuild, (type(self), data, self.dtype, self._sizes, self._requires_grad)
 

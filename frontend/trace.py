@@ -17,6 +17,7 @@ from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.ir import Block, SSAValue
 
 from ..ir.op import Builder, Op, file_location, infer
+from ..ir.ops.creation import Constant
 from ..ir.ops.view import View
 from ..ir.sym import SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
@@ -78,14 +79,17 @@ class Trace:
         self.builder = Builder(self.block, location=_location)
         self.inputs: list[Input] = []
         self.naming: Callable[[], dict[int, str]] = dict  # ids of concrete tensors to their paths
+        self._names: dict[int, str] = {}
         self.used: dict[int, Any] = {}  # modules and optimizers that ran, by id
         self.grads: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
         self.numbers: dict[Any, Tensor] = {}
         self.closed = False
+        self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
         self._traced_leaves: list[Tensor] = []
         self._keep: list[Any] = []  # what the ids above refer to
         self._detached: dict[SSAValue, SSAValue] = {}
+        self._constants: dict[Any, SSAValue] = {}
 
     def __enter__(self) -> Trace:
         _state.stack = [*_stack(), self]
@@ -146,7 +150,9 @@ class Trace:
 
     def name_of(self, tensor: Tensor) -> str:
         """The path of a concrete tensor: `layers.0.weight`."""
-        return self.naming().get(id(tensor)) or f"captured_{len(self.inputs)}"
+        if id(tensor) not in self._names:
+            self._names = self.naming()  # optimizers make their state while they are traced
+        return self._names.get(id(tensor)) or f"captured_{len(self.inputs)}"
 
     def note(self, obj: Any) -> None:
         """Remember that a module or an optimizer ran: the program depends on its state."""
@@ -187,6 +193,8 @@ class Trace:
             out._requires_grad = tracked and is_grad_enabled()
             self.value(out)  # emitted here, so that errors and locations are the user's line
             return out
+        if op is Constant:
+            return self.constant(attrs)
         values = [self.value(x) for x in operands]
         if tracked and not is_grad_enabled():
             values = [
@@ -196,6 +204,15 @@ class Trace:
         results = self.builder.emit(op, values, attrs).results
         out = [self.wrap(r, tracked and is_grad_enabled()) for r in results]
         return out[0] if len(out) == 1 else tuple(out)
+
+    def constant(self, attrs: dict[str, Any]) -> Tensor:
+        """A constant; equal ones are one value."""
+        array = attrs["value"]
+        key = (array.tobytes(), array.dtype, array.shape, attrs["device"])
+        found = self._constants.get(key)
+        if found is None:
+            found = self._constants[key] = self.builder.emit(Constant, [], attrs).results[0]
+        return self.wrap(found)
 
     def detached(self, value: SSAValue) -> SSAValue:
         """`value` through an explicit `detach`, so that the text says where gradients stop."""
@@ -266,9 +283,7 @@ def _location() -> FileLineColLoc | None:
     frame = user_frame()
     if frame is None:
         return None
-    location = file_location(frame.f_code.co_filename, frame.f_lineno)
-    assert isinstance(location, FileLineColLoc)
-    return location
+    return file_location(frame.f_code.co_filename, frame.f_lineno)
 
 
 class _State(threading.local):

@@ -34,8 +34,10 @@ from .ops.reduce import OPS as REDUCE
 from .ops.scatter import OPS as SCATTER
 from .ops.shape import OPS as SHAPE
 from .ops.softmax import OPS as SOFTMAX
+from .ops.strided import OPS as STRIDED
 from .ops.view import OPS as VIEW
 from .scfparallel import allow_pretty_parallel
+from .tensorshape import allow_scalar_reshapes
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
 from .vectorarith import allow_vectors
@@ -44,6 +46,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *CREATION,
     *ELEMENTWISE,
     *VIEW,
+    *STRIDED,
     *REDUCE,
     *PRODUCT,
     *SHAPE,
@@ -66,6 +69,7 @@ def complete_xdsl() -> None:
     allow_vectors()
     allow_pretty_parallel()
     allow_several_results()
+    allow_scalar_reshapes()
 
 
 def context() -> Context:

@@ -388,6 +388,8 @@ class LinalgBuilder:
     ) -> SSAValue:
         """`tensor.extract_slice`, a view."""
         out = self.meta(x).with_shape(sizes)
+        if 0 in out.shape:
+            return self.empty(out)
         operands, properties = self._window(starts, sizes, strides)
         made = tensor.ExtractSliceOp.create(
             operands=(x, *operands),
@@ -526,6 +528,20 @@ class LinalgBuilder:
             regions=[Region(block)],
         )
         return [self.track(r, m) for r, m in zip(self.insert(made), metas, strict=True)]
+
+    def nest(
+        self,
+        shape: Sequence[Dim],
+        carried: SSAValue,
+        body: Callable[[SSAValue, Sequence[SSAValue]], SSAValue],
+        at: tuple[SSAValue, ...] = (),
+    ) -> SSAValue:
+        """Sequential loops over the indices of a shape around `body(carried, indices)`."""
+        if len(at) == len(shape):
+            return body(carried, at)
+        size = shape[len(at)]
+        (out,) = self.for_(0, size, [carried], lambda i, c: [self.nest(shape, c, body, (*at, i))])
+        return out
 
 
 _ONE_ONE = DenseArrayBase.from_list(i32, [1, 1])

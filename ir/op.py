@@ -21,10 +21,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
-from xdsl.dialects.builtin import FileLineColLoc, LocationAttr
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, LocationAttr, StringAttr
 from xdsl.ir import Block, Operation, OpTraits, Region, SSAValue
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
@@ -255,10 +256,9 @@ def current_builder() -> Builder:
     return builders[-1]
 
 
-def file_location(file: str, line: int, column: int = 0) -> LocationAttr:
+@lru_cache(maxsize=65536)
+def file_location(file: str, line: int, column: int = 0) -> FileLineColLoc:
     """The location attribute of a source line."""
-    from xdsl.dialects.builtin import IntAttr, StringAttr
-
     return FileLineColLoc(StringAttr(file), IntAttr(line), IntAttr(column))
 
 

@@ -177,9 +177,9 @@ class ScalarBuilder:
             return self.emit(arith.FPToUIOp if unsigned_to else arith.FPToSIOp, (x,), to)
         assert isinstance(source, AnyFloat) and isinstance(to, AnyFloat)
         if to.bitwidth > source.bitwidth:
-            return self.emit(arith.ExtFOp, (x,), to, dict(_NO_FASTMATH))
+            return self.emit(arith.ExtFOp, (x,), to)
         if to.bitwidth < source.bitwidth:
-            return self.emit(arith.TruncFOp, (x,), to, dict(_NO_FASTMATH))
+            return self.emit(arith.TruncFOp, (x,), to)
         from xdsl.dialects.builtin import f32
 
         return self.cast(self.cast(x, f32), to)

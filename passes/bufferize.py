@@ -301,7 +301,7 @@ class _Host:
         return made.results[0]
 
     def _dim(self, op: tensor.DimOp) -> SSAValue:
-        shape = self.signature.shape_of(_root(op.source))
+        shape = self.signature.shape_of(op.source)
         axis = op.index.owner
         if shape is None or not isinstance(axis, arith.ConstantOp):
             raise ValueError(f"the sizes of {op.source.type} in @main are not known")

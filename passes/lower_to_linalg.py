@@ -64,7 +64,7 @@ def lower_function(function: func.FuncOp, needed: dict[str, list[str]]) -> func.
     sizes = _Sizes(block, None if private else metas, _listed(function))
     b = LinalgBuilder(block, sizes)
     values: dict[SSAValue, Tensor] = {}
-    for arg, new, meta in zip(old.args, block.args, metas, strict=True):
+    for arg, new, meta in zip(old.args, block.args[: len(metas)], metas, strict=True):
         new.name_hint = arg.name_hint
         values[arg] = b.track(new, meta)
     with environment(function):

@@ -227,8 +227,8 @@ def _rewrite(main: func.FuncOp, buffers: Sequence[_Buffer]) -> None:
     first = block.first_op
     assert first is not None
     size = SizeBuilder(lambda op: block.insert_op_before(op, first), _symbols(main))
-    for buffer in buffers:
-        shift = size(buffer.offset)
+    shifts = [size(buffer.offset) for buffer in buffers]
+    for buffer, shift in zip(buffers, shifts, strict=True):
         for alloc in buffer.allocs:
             made = memref.ViewOp.create(
                 operands=(arena, shift, *alloc.dynamic_sizes),

@@ -17,8 +17,6 @@ from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.rewriter import Rewriter
 
-_NO_OVERFLOW = arith.IntegerOverflowAttr("none")
-
 
 def stored(element: Attribute) -> Attribute:
     """The element type in memory."""
@@ -75,9 +73,7 @@ def _widened(value: SSAValue, before: Operation) -> SSAValue:
 
 def _narrowed(value: SSAValue, first: Operation) -> None:
     """Let the uses of an i8 that was an i1 read its lowest bit, computed before `first`."""
-    made = arith.TruncIOp.create(
-        operands=(value,), result_types=(i1,), properties={"overflowFlags": _NO_OVERFLOW}
-    )
+    made = arith.TruncIOp.create(operands=(value,), result_types=(i1,))
     block = first.parent
     assert block is not None
     block.insert_op_before(made, first)

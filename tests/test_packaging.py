@@ -12,7 +12,7 @@ IMPORT_SECONDS = 0.5
 
 
 def test_the_wheel_holds_every_package() -> None:
-    others = {"tests", "docs", "bench", "examples"}
+    others = {"tests", "docs", "benchmarks", "examples"}
     folders = {path.parent.name for path in ROOT.glob("[!.]*/__init__.py")} - others
     files = {path.name for path in ROOT.glob("*.py")} | {"py.typed"}
     assert set(packaged()) == folders | files

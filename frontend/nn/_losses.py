@@ -157,7 +157,9 @@ def kl_div(
         loss = ops.exp(target) * (target - input)
     else:
         positive = target > 0
-        loss = ops.where(positive, target * (ops.log(ops.where(positive, target, 1.0)) - input), 0.0)
+        loss = ops.where(
+            positive, target * (ops.log(ops.where(positive, target, 1.0)) - input), 0.0
+        )
     if reduction == "batchmean":
         return ops.sum(loss) / input.shape[0]
     return _reduce(loss, reduction)

@@ -6,12 +6,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ...ir import dtype as dt
 from ...ir import ops
-from ...ir.ops.activation import gelu, relu, silu, softplus
-from ...ir.sym import same
+from ..functions_reduce import norm
 from ..inplace import assign
 from ..tensor import Tensor
+from ._activations import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
 from ._losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -22,6 +37,7 @@ from ._losses import (
     nll_loss,
     smooth_l1_loss,
 )
+from ._normalizations import batch_norm, layer_norm, rms_norm
 
 Ints = int | Sequence[int]
 
@@ -99,83 +115,32 @@ def avg_pool2d(
     )
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Ints) -> Tensor:
-    """The mean of windows that divide (H, W) evenly into `output_size`."""
-    sizes = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    kernel: list[int] = []
-    for extent, want in zip(input.shape[-2:], sizes, strict=True):
-        if extent % want != 0:
-            raise NotImplementedError(
-                f"adaptive_avg_pool2d needs sizes that divide: {extent} into {want}"
-            )
-        kernel.append(int(extent // want))
-    return avg_pool2d(input, kernel, kernel)
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The mean over windows that divide (H, W) into `output_size`; None keeps a size.
+
+    Windows are of one size where the sizes divide, and otherwise overlap as in PyTorch, which
+    needs known sizes.
+    """
+    given = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * 2
+    wanted = [n if n is not None else s for n, s in zip(given, input.shape[-2:], strict=True)]
+    extents = list(input.shape[-2:])
+    if all(extent % want == 0 for extent, want in zip(extents, wanted, strict=True)):
+        kernel = [int(extent // want) for extent, want in zip(extents, wanted, strict=True)]
+        return avg_pool2d(input, kernel, kernel)
+    rows, columns = (
+        _window_means(int(extent), int(want), input)
+        for extent, want in zip(extents, wanted, strict=True)
+    )
+    return ops.matmul(ops.matmul(rows, input), ops.transpose(columns, 0, 1))
 
 
-def batch_norm(
-    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
-    weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
-    momentum: float | Tensor = 0.1, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Normalize each channel (dimension 1); in training by the batch, updating the statistics."""
-    dims = (0, *range(2, input.dim()))
-    shape = (1, -1, *[1] * (input.dim() - 2))
-    if training:
-        count = input.numel() // input.shape[1]
-        if isinstance(count, int) and count == 1:
-            raise ValueError(
-                f"Expected more than 1 value per channel when training, got input size {input.shape}"
-            )
-        mean = ops.mean(input, dims)
-        centered = input - ops.reshape(mean, _channels(mean, shape))
-        var = ops.mean(centered * centered, dims)
-        if running_mean is not None and running_var is not None:
-            scale = ops.size(count._meta if hasattr(count, "_meta") else _dim(count), input)
-            unbiased = var.detach() * (scale / (scale - 1))
-            assign(running_mean, running_mean * (1 - momentum) + mean.detach() * momentum)
-            assign(running_var, running_var * (1 - momentum) + unbiased * momentum)
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError("Expected running_mean and running_var when training=False")
-        mean, var = running_mean, running_var
-        centered = input - ops.reshape(mean, _channels(mean, shape))
-    out = centered * ops.reshape(ops.rsqrt(var + eps), _channels(mean, shape))
-    if weight is not None:
-        out = out * ops.reshape(weight, _channels(weight, shape))
-    return out if bias is None else out + ops.reshape(bias, _channels(bias, shape))
-
-
-def _dim(size: Any) -> Any:
-    from ..symint import unwrap
-
-    return unwrap(size)
-
-
-def _channels(x: Tensor, shape: Sequence[int]) -> tuple[Any, ...]:
-    """A shape that lays a vector along the channels."""
-    return tuple(x._meta.shape[0] if s == -1 else s for s in shape)
-
-
-def layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
-    bias: Tensor | None = None, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Normalize over the last dimensions, those of `normalized_shape`."""
-    rank = len(normalized_shape)
-    tail = input._meta.shape[input.dim() - rank :]
-    fits = len(tail) == rank and all(map(same, tail, map(_dim, normalized_shape)))
-    if not fits:
-        raise RuntimeError(
-            f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
-            f"[*, {', '.join(map(str, normalized_shape))}], but got input of size"
-            f"{list(input.shape)}"
-        )
-    dims = tuple(range(input.dim() - rank, input.dim()))
-    centered = input - ops.mean(input, dims, True)
-    var = ops.mean(centered * centered, dims, True)
-    out = centered * ops.rsqrt(var + eps)
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
+def _window_means(extent: int, count: int, like: Tensor) -> Tensor:
+    """The matrix (count, extent) that takes the mean of each window."""
+    matrix = np.zeros((count, extent), like.dtype.numpy)
+    for i in range(count):
+        start, end = i * extent // count, -(-(i + 1) * extent // count)
+        matrix[i, start:end] = 1 / (end - start)
+    return ops.constant(matrix, like)
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -205,45 +170,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return assign(input, out) if inplace else out
 
 
-def softmax(input: Tensor, dim: int, dtype: dt.DType | None = None) -> Tensor:
-    """exp(x) / sum exp(x) along `dim`."""
-    return ops.softmax(input if dtype is None else ops.cast(input, dtype), dim)
-
-
-def log_softmax(input: Tensor, dim: int, dtype: dt.DType | None = None) -> Tensor:
-    """log(softmax(x)), computed stably."""
-    return ops.log_softmax(input if dtype is None else ops.cast(input, dtype), dim)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-x))."""
-    return ops.sigmoid(input)
-
-
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
-    return ops.tanh(input)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, else negative_slope * x."""
-    return ops.where(input > 0, input, input * negative_slope)
-
-
-def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where positive, else alpha * (exp(x) - 1)."""
-    return ops.where(input > 0, input, ops.expm1(ops.minimum(input, 0.0)) * alpha)
-
-
-def relu6(input: Tensor) -> Tensor:
-    """x between 0 and 6."""
-    return ops.clamp(input, 0.0, 6.0)
-
-
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along `dim`."""
-    total = ops.sum(ops.pow(ops.abs(input), p), dim, True)
-    return input / ops.maximum(ops.pow(total, 1.0 / p), eps)
+    return input / ops.maximum(norm(input, p, dim, True), eps)
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -286,7 +215,7 @@ __all__ = [
     "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "cross_entropy", "dropout",
     "elu", "embedding", "gelu", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "normalize", "one_hot",
-    "pad", "relu", "relu6", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss",
-    "softmax", "softplus", "tanh",
+    "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "normalize",
+    "one_hot", "pad", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid",
+    "silu", "smooth_l1_loss", "softmax", "softplus", "tanh",
 ]  # fmt: skip

@@ -240,7 +240,9 @@ class Module:
                 (k, id(t), None if t is None else t.requires_grad)
                 for k, t in (*module._parameters.items(), *module._buffers.items())
             )
-            hooks = (tuple(map(id, module._pre_hooks.values())), tuple(map(id, module._hooks)))
+            hooks = tuple(
+                tuple(map(id, table.values())) for table in (module._pre_hooks, module._hooks)
+            )
             out.append((path, id(type(module)), own, tensors, hooks))
         return tuple(out)
 
@@ -405,3 +407,6 @@ class Handle:
         """Take the hook away again."""
         Epoch.bump()
         self._table.pop(self._key, None)
+
+
+__all__ = ["Module"]

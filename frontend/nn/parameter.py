@@ -26,3 +26,6 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
         pass
+
+
+__all__ = ["Parameter"]

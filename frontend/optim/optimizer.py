@@ -205,3 +205,6 @@ class Optimizer:
         if key == "step":
             return steps.setdefault(float(value), value.clone())
         return value.clone()
+
+
+__all__ = ["Optimizer"]

@@ -63,3 +63,6 @@ class SGD(Optimizer):
         if group["momentum"] and group["dampening"]:
             state["step"] = self._new_step()
         return state
+
+
+__all__ = ["SGD"]

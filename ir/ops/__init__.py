@@ -32,6 +32,7 @@ from .rounding import ceil, floor, floor_divide, remainder, round, trunc
 from .scatter import index_add, index_copy, index_put, scatter, scatter_add
 from .shape import concatenate, pad, slice_update, stack
 from .softmax import log_softmax, logsumexp, mean, softmax, std, var
+from .strided import as_strided
 from .trigonometric import acos, asin, atan, atan2, cos, cosh, sin, sinh, tan, tanh
 from .view import broadcast_to, flip, permute, reshape, slice_
 from .viewing import (
@@ -60,6 +61,7 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "as_strided",
     "asin",
     "atan",
     "atan2",

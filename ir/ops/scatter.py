@@ -14,7 +14,7 @@ from xdsl.ir import SSAValue
 
 from ..attrs import INT
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, same
+from ..sym import same
 from ..types import Shape, TensorMeta
 from ._common import check_devices, normalize_dim
 from .index import (
@@ -194,22 +194,7 @@ def _lower(b: LinalgBuilder, node: Node, op: type[Update]) -> SSAValue:
             new = b.pointwise(b.meta(old), [old, new], body=lambda s, x, y: s.add(x, y))
         return b.insert_slice(new, total, into)
 
-    return _nest(b, mi.shape, base, row if whole else one, ())
-
-
-def _nest(
-    b: LinalgBuilder,
-    shape: Sequence[Dim],
-    carried: SSAValue,
-    body: Callable[[SSAValue, Sequence[SSAValue]], SSAValue],
-    at: tuple[SSAValue, ...],
-) -> SSAValue:
-    """Sequential loops over a shape around `body(carried, indices)`."""
-    if len(at) == len(shape):
-        return body(carried, at)
-    size = shape[len(at)]
-    (out,) = b.for_(0, size, [carried], lambda i, c: [_nest(b, shape, c, body, (*at, i))])
-    return out
+    return b.nest(mi.shape, base, row if whole else one)
 
 
 def _taken(x: np.ndarray, index: np.ndarray, dim: int) -> tuple[int, ...]:

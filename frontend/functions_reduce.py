@@ -1,0 +1,120 @@
+"""PyTorch's reductions where they are more than one operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..ir import ops
+from ..ir.dtype import DType
+from ..ir.op import meta
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Dims = int | Sequence[int] | None
+
+
+class ValuesIndices(NamedTuple):
+    """What reductions along one dimension return: the elements, and where they were."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def sum(
+    input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The sum over dimensions; integers and bools give int64."""
+    return ops.sum(input, dim, keepdim, dtype)
+
+
+def prod(
+    input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The product over a dimension, or of all elements."""
+    return ops.prod(input, dim, keepdim, dtype)
+
+
+def mean(
+    input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """The mean over dimensions. Raises RuntimeError for integers."""
+    return ops.mean(input, dim, keepdim, dtype)
+
+
+def var(
+    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *,
+    correction: int | float | None = None,
+) -> Tensor:  # fmt: skip
+    """The variance over dimensions; `var(x, False)` is the biased one of all elements."""
+    dim, taken = _correction(dim, unbiased, correction)
+    return ops.var(input, dim, taken, keepdim)
+
+
+def std(
+    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *,
+    correction: int | float | None = None,
+) -> Tensor:  # fmt: skip
+    """The square root of the variance over dimensions."""
+    dim, taken = _correction(dim, unbiased, correction)
+    return ops.std(input, dim, taken, keepdim)
+
+
+def _correction(dim: Any, unbiased: bool, correction: Any) -> tuple[Dims, Any]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dim, correction if correction is not None else int(unbiased)
+
+
+def norm(input: Any, p: float | str = 2.0, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The p-norm over dimensions; p may be inf, -inf or "fro"."""
+    if p == "fro":
+        p = 2.0
+    if isinstance(p, str):
+        raise RuntimeError(f"norm of order '{p}' is not known: p is a number, inf, -inf or 'fro'")
+    if p == 2.0:
+        return ops.sqrt(ops.sum(ops.mul(input, input), dim, keepdim))
+    size = ops.abs(input)
+    if p == math.inf:
+        return ops.amax(size, dim, keepdim)
+    if p == -math.inf:
+        return ops.amin(size, dim, keepdim)
+    if p == 1.0:
+        return ops.sum(size, dim, keepdim)
+    if p == 0.0:
+        return ops.sum(ops.cast(ops.ne(input, 0), meta(input).dtype), dim, keepdim)
+    return ops.pow(ops.sum(ops.pow(size, p), dim, keepdim), 1.0 / p)
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element; with `dim` (values, indices); with a tensor `maximum`."""
+    if dim is None:
+        return ops.amax(input)
+    if hasattr(dim, "_meta"):
+        return ops.maximum(input, dim)
+    return _along(ops.argmax, input, dim, keepdim)
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element; with `dim` (values, indices); with a tensor `minimum`."""
+    if dim is None:
+        return ops.amin(input)
+    if hasattr(dim, "_meta"):
+        return ops.minimum(input, dim)
+    return _along(ops.argmin, input, dim, keepdim)
+
+
+def _along(find: Any, input: Any, dim: int, keepdim: bool) -> ValuesIndices:
+    """Elements by their index, so that the gradient goes to the one that was taken."""
+    if not meta(input).rank:
+        return ValuesIndices(input, find(input, dim))
+    indices = find(input, dim, True)
+    values = ops.gather(input, dim, indices)
+    if keepdim:
+        return ValuesIndices(values, indices)
+    return ValuesIndices(ops.squeeze(values, dim), ops.squeeze(indices, dim))
+
+
+__all__ = ["ValuesIndices", "max", "mean", "min", "norm", "prod", "std", "sum", "var"]
