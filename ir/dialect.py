@@ -31,6 +31,7 @@ from .ops.pool import OPS as POOL
 from .ops.product import OPS as PRODUCT
 from .ops.random import OPS as RANDOM
 from .ops.reduce import OPS as REDUCE
+from .ops.scan import OPS as SCAN
 from .ops.scatter import OPS as SCATTER
 from .ops.shape import OPS as SHAPE
 from .ops.softmax import OPS as SOFTMAX
@@ -58,6 +59,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *SCATTER,
     *RANDOM,
     *CONTROL,
+    *SCAN,
 )
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 

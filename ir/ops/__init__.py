@@ -21,15 +21,16 @@ from .comparison import eq, ge, gt, isfinite, isinf, isnan, le, lt, ne, truth
 from .conv import conv, conv_transpose
 from .creation import constant, full, full_like, iota, size
 from .exponential import erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sqrt
-from .index import check_index, embedding, gather, index, index_select, one_hot, pick, take
+from .index import check_index, gather, take
+from .indexing import embedding, index, index_put, index_select, one_hot, pick
 from .matmul import matmul, outer
-from .pool import avg_pool, max_pool, max_pool_indices
+from .pooling import avg_pool, max_pool, max_pool_indices
 from .power import pow
 from .product import prod
 from .random import bernoulli, normal, randint, random_bits, uniform
 from .reduce import all, amax, amin, any, argmax, argmin, sum, sum_to
 from .rounding import ceil, floor, floor_divide, remainder, round, trunc
-from .scatter import index_add, index_copy, index_put, scatter, scatter_add
+from .scatter import index_add, index_copy, scatter, scatter_add
 from .shape import concatenate, pad, slice_update, stack
 from .softmax import log_softmax, logsumexp, mean, softmax, std, var
 from .strided import as_strided

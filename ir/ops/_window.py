@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..pointwise import Tensor
 
 
+@overload
+def dilated(size: int, step: int) -> int: ...
+@overload
+def dilated(size: Dim, step: int) -> Dim: ...
 def dilated(size: Dim, step: int) -> Dim:
     """The extent of `size` elements that are `step` apart."""
     if step == 1 or (isinstance(size, int) and size == 0):
@@ -22,6 +26,10 @@ def dilated(size: Dim, step: int) -> Dim:
     return (size - 1) * step + 1
 
 
+@overload
+def extent(kernel: int, dilation: int) -> int: ...
+@overload
+def extent(kernel: Dim, dilation: int) -> Dim: ...
 def extent(kernel: Dim, dilation: int) -> Dim:
     """The extent of a kernel whose taps are `dilation` apart."""
     return (kernel - 1) * dilation + 1
@@ -55,9 +63,11 @@ def pad_array(
 ) -> np.ndarray:
     """x (N, C, *spatial) with its elements spread by `dilation`, then padded; negative crops."""
     steps = dilation or (1,) * len(padding)
-    sizes = [dilated(n, b) for n, b in zip(x.shape[2:], steps, strict=True)]
+    sizes: list[int] = [dilated(n, b) for n, b in zip(x.shape[2:], steps, strict=True)]
     low = [max(lo, 0) for lo, _ in padding]
-    full = [n + a + max(hi, 0) for n, a, (_, hi) in zip(sizes, low, padding, strict=True)]
+    full: list[int] = [
+        n + a + max(hi, 0) for n, a, (_, hi) in zip(sizes, low, padding, strict=True)
+    ]
     out = np.full((*x.shape[:2], *full), value, x.dtype)
     inner = tuple(slice(a, a + n, b) for a, n, b in zip(low, sizes, steps, strict=True))
     out[(..., *inner)] = x

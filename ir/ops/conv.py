@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
     from ..pointwise import Tensor
 
+Ints: TypeAlias = tuple[int, ...]
 Pairs: TypeAlias = tuple[tuple[Dim, Dim], ...]
 
 
@@ -394,10 +395,10 @@ def _padding(
 def _samples() -> Iterable[Sample]:
     rng = np.random.default_rng(0)
 
-    def one(x: Shape, w: Shape, s: int, p: int | Pairs, d: int, b: int = 1, groups: int = 1,
+    def one(x: Ints, w: Ints, s: int, p: int | Pairs, d: int, b: int = 1, groups: int = 1,
             dtype: type = np.float32, **more: object) -> Sample:  # fmt: skip
         rank = len(w) - 2
-        attrs = {
+        attrs: dict[str, object] = {
             "stride": (s,) * rank,
             "padding": ((p, p),) * rank if isinstance(p, int) else p,
             "dilation": (d,) * rank,

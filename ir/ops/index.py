@@ -16,9 +16,9 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import BOOL, DIM, INT
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, less, product
+from ..sym import Dim, less
 from ..types import Shape, TensorMeta
-from ._common import broadcast_shapes, check_devices, normalize_dim
+from ._common import check_devices, normalize_dim
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -256,9 +256,8 @@ def places(index: np.ndarray, dim: int, shape: Sequence[int]) -> tuple[np.ndarra
     bad = (index < 0) | (index >= shape[dim])
     if bad.any():
         raise IndexError(_out_of_bounds(index[bad][0], dim, shape[dim]))
-    found = list(np.indices(index.shape, sparse=True))
-    found[dim] = index
-    return tuple(found)
+    found: list[np.ndarray] = list(np.indices(index.shape, sparse=True))
+    return (*found[:dim], index, *found[dim + 1 :])
 
 
 def zeros(like: TensorMeta, witness: Value) -> Value:
@@ -331,133 +330,6 @@ def take(x: Value, dim: int, index: Value) -> Value:
 def check_index(index: Value, size: Dim, dim: int = 0, *, wrap: bool = True) -> Value:
     """Indices that are sure to lie in 0..size-1; negative ones count from the end (`wrap`)."""
     return bind(CheckIndex, (index,), {"size": size, "dim": dim, "wrap": wrap})
-
-
-def index_select(x: Value, dim: int, index: Value) -> Value:
-    """`torch.index_select`: x along `dim` at a vector of indices."""
-    if meta(index).rank > 1:
-        raise IndexError("index_select(): Index is supposed to be a vector")
-    if meta(index).rank == 0:
-        from .view import reshape
-
-        index = reshape(index, (1,))
-    return take(x, dim, index)
-
-
-def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Value:
-    """Rows of weight (V, D) at ids of any shape; rows at `padding_idx` get no gradient."""
-    from .elementwise import detach, eq, where
-    from .view import reshape
-
-    m = meta(weight)
-    if m.rank != 2:
-        raise RuntimeError("'weight' must be 2-D")
-    rows = take(weight, 0, ids)
-    if padding_idx is None:
-        return rows
-    if padding_idx < 0 and isinstance(m.shape[0], int):
-        padding_idx += m.shape[0]
-    padded = reshape(eq(ids, padding_idx), (*meta(ids).shape, 1))
-    return where(padded, detach(rows), rows)
-
-
-def one_hot(ids: Value, classes: Dim) -> Value:
-    """int64 (*ids.shape, classes): one where the class is the id, which must be in range."""
-    from .creation import iota
-    from .elementwise import cast, eq
-    from .view import reshape
-
-    m = meta(ids)
-    ids = reshape(check_index(ids, classes, m.rank, wrap=False), (*m.shape, 1))
-    return cast(eq(ids, iota(classes, m.dtype, ids)), dt.int64)
-
-
-def pick(x: Value, dim: int, index: Value) -> Value:
-    """One element of each row of x along `dim`; index has x's shape without that dimension.
-
-    The gather of cross entropy: `pick(log_probabilities, 1, targets)`.
-    """
-    from .view import reshape
-
-    m = meta(x)
-    dim = normalize_dim(dim, m.rank)
-    kept = meta(index).shape
-    return reshape(gather(x, dim, reshape(index, (*kept[:dim], 1, *kept[dim:]))), kept)
-
-
-class Selection:
-    """Advanced indexing as one `take`: which dimensions an index tensor each is given for.
-
-    `x` is the indexed tensor with those dimensions brought together and flattened into `dim`,
-    `index` the flat indices. `restore` gives a tensor of x's new form its old form back; `result`
-    puts the index dimensions where PyTorch has them.
-    """
-
-    def __init__(self, x: Value, indices: Sequence[Value | None]) -> None:
-        from .view import permute, reshape
-
-        m = meta(x)
-        if len(indices) > m.rank:
-            raise IndexError(
-                f"too many indices for tensor of dimension {m.rank} (got {len(indices)})"
-            )
-        self.dims = [d for d, i in enumerate(indices) if i is not None]
-        given = [i for i in indices if i is not None]
-        if any(meta(i).dtype is dt.bool_ for i in given):
-            raise RuntimeError(
-                "the size of a result of boolean indexing depends on data; use where() instead"
-            )
-        self.adjacent = self.dims[-1] - self.dims[0] == len(self.dims) - 1
-        others = [d for d in range(m.rank) if d not in self.dims]
-        self.dim = self.dims[0] if self.adjacent else 0
-        self.perm = (*others[: self.dim], *self.dims, *others[self.dim :])
-        moved = permute(x, self.perm) if self.perm != tuple(range(m.rank)) else x
-        self.moved = meta(moved).shape
-        flat = product(m.shape[d] for d in self.dims)
-        end = self.dim + len(self.dims)
-        self.x = reshape(moved, (*self.moved[: self.dim], flat, *self.moved[end:]))
-        self.index = _flat_index(m, self.dims, given)
-
-    def restore(self, x: Value) -> Value:
-        """A tensor in the form of `self.x` in the form of the original."""
-        from .view import permute, reshape
-
-        inverse = tuple(int(i) for i in np.argsort(self.perm))
-        x = reshape(x, self.moved)
-        return permute(x, inverse) if inverse != tuple(range(len(inverse))) else x
-
-
-def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) -> Value:
-    """Index tensors, broadcast together, as one index into the flattened dimensions."""
-    from .creation import size
-    from .elementwise import add, cast, mul
-    from .view import broadcast_to
-
-    try:
-        shape = broadcast_shapes(*(meta(i).shape for i in indices))
-    except RuntimeError:
-        shapes = ", ".join(sizes(meta(i).shape) for i in indices)
-        raise IndexError(
-            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
-        ) from None
-    flat: Value = None
-    for d, index in zip(dims, indices, strict=True):
-        checked = check_index(cast(index, dt.int64), x.shape[d], d)
-        checked = broadcast_to(checked, shape)
-        flat = checked if flat is None else add(mul(flat, size(x.shape[d], flat)), checked)
-    return flat
-
-
-def index(x: Value, indices: Sequence[Value | None]) -> Value:
-    """`x[indices]` with an integer tensor or None (all of it) per leading dimension of x.
-
-    Negative indices count from the end. The index dimensions stand where the indexed ones were,
-    or in front where those are not adjacent, as in PyTorch.
-    """
-    if all(i is None for i in indices):
-        return x
-    selection = Selection(x, indices)
-    return take(selection.x, selection.dim, selection.index)
 
 
 OPS: tuple[type[Op], ...] = (CheckIndex, Take, Gather)

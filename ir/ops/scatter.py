@@ -20,7 +20,6 @@ from ._common import check_devices, normalize_dim
 from .index import (
     INDEX,
     OUT_OF_RANGE,
-    Selection,
     Take,
     check_gather,
     check_range,
@@ -132,7 +131,8 @@ class IndexAdd(Update):
     def REFERENCE(base: np.ndarray, index: np.ndarray, source: np.ndarray, dim: int) -> np.ndarray:
         check_range(index, base.shape[dim])
         out = base.copy()
-        np.add.at(out, (slice(None),) * (dim % base.ndim) + (index,), source)
+        place: Any = (slice(None),) * (dim % base.ndim) + (index,)
+        np.add.at(out, place, source)
         return out
 
     @classmethod
@@ -255,21 +255,6 @@ def index_add(base: Value, dim: int, index: Value, source: Value) -> Value:
 def index_copy(base: Value, dim: int, index: Value, source: Value) -> Value:
     """base with source put where `take` would read."""
     return bind(IndexCopy, (base, index, source), {"dim": normalize_dim(dim, meta(base).rank)})
-
-
-def index_put(
-    x: Value, indices: Sequence[Value | None], values: Value, *, accumulate: bool = False
-) -> Value:
-    """`x[indices] = values`, or `+=` with `accumulate`; values broadcast to what is indexed."""
-    from .view import broadcast_to
-
-    selection = Selection(x, indices)
-    attrs = {"dim": selection.dim}
-    m = meta(selection.x)
-    inner = meta(selection.index).shape
-    shape = (*m.shape[: selection.dim], *inner, *m.shape[selection.dim + 1 :])
-    operands = (selection.x, selection.index, broadcast_to(values, shape))
-    return selection.restore(bind(IndexAdd if accumulate else IndexCopy, operands, attrs))
 
 
 OPS: tuple[type[Op], ...] = (ScatterAdd, Scatter, IndexAdd, IndexCopy)

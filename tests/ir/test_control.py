@@ -12,12 +12,14 @@ from xdsl.utils.exceptions import VerifyException
 from calque.ir import dtype as dt
 from calque.ir import interpreter
 from calque.ir.op import Builder
-from calque.ir.ops.control import Scan, cond, region, scan, while_loop
+from calque.ir.ops.control import cond, region, while_loop
 from calque.ir.ops.creation import constant
 from calque.ir.ops.elementwise import add, exp, gt, mul, neg
+from calque.ir.ops.scan import Scan, scan
 from calque.ir.sym import SymEnv, symbol
 from calque.ir.text import from_text
 from calque.ir.types import TensorMeta, to_type
+from calque.passes.canonicalize import canonicalize
 from gradcheck import Body, build, check_gradients, grad
 
 VECTOR = TensorMeta((3,), dt.float64)
@@ -47,6 +49,15 @@ def test_cond(truth: bool) -> None:
     (got,) = run(metas, lambda *a: [choose(*a)], p, X, W)
     np.testing.assert_allclose(got, np.exp(X) * W if truth else X**3)
     check_gradients(metas, choose, [p, X, W])
+
+
+def test_cond_of_a_known_bool_folds() -> None:
+    module = build([VECTOR, VECTOR], lambda x, w: [choose(constant(np.asarray(False), x), x, w)])
+    main = interpreter.lookup(module, "main")
+    canonicalize(main)
+    names = [op.name for op in main.body.block.ops]
+    assert names == ["calque.mul", "calque.mul", "func.return"]
+    np.testing.assert_allclose(interpreter.run(module, [X, W])[0], X**3)
 
 
 def recurrence(x: SSAValue, xs: SSAValue, w: SSAValue) -> SSAValue:

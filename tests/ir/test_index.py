@@ -11,13 +11,13 @@ from xdsl.ir import SSAValue
 from calque.ir import interpreter
 from calque.ir.op import Op, Sample, array_meta, bind
 from calque.ir.ops.arithmetic import mul
-from calque.ir.ops.index import Gather, Take, embedding, index, index_select, one_hot, pick
+from calque.ir.ops.index import Gather, Take
+from calque.ir.ops.indexing import embedding, index, index_put, index_select, one_hot, pick
 from calque.ir.ops.scatter import (
     IndexAdd,
     IndexCopy,
     Scatter,
     ScatterAdd,
-    index_put,
     scatter,
     scatter_add,
 )
@@ -47,7 +47,7 @@ A, B = np.array([[0, -1], [2, 1]]), np.array([1, -2])
 def test_advanced_indexing(indices: list[np.ndarray | None]) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 4, 5))
-    key = tuple(slice(None) if i is None else i for i in indices)
+    key: Any = tuple(slice(None) if i is None else i for i in indices)
     got = index(x, indices)
     np.testing.assert_array_equal(got, x[key])
 
