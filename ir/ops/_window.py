@@ -63,7 +63,7 @@ def pad_array(
 ) -> np.ndarray:
     """x (N, C, *spatial) with its elements spread by `dilation`, then padded; negative crops."""
     steps = dilation or (1,) * len(padding)
-    sizes: list[int] = [dilated(n, b) for n, b in zip(x.shape[2:], steps, strict=True)]
+    sizes = [dilated(int(n), b) for n, b in zip(x.shape[2:], steps, strict=True)]
     low = [max(lo, 0) for lo, _ in padding]
     full: list[int] = [
         n + a + max(hi, 0) for n, a, (_, hi) in zip(sizes, low, padding, strict=True)
