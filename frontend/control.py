@@ -1,0 +1,243 @@
+"""Control flow on data: `cond`, `scan` and `while_loop`.
+
+Eagerly they are Python's own `if` and loops. In a trace each function is traced into a region;
+what it reads from outside becomes an operand of the operator, so regions stand alone in text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xdsl.ir import Region, SSAValue
+
+from ..ir.op import Builder
+from ..ir.ops import control, select, stack
+from ..ir.ops.control import Yield
+from ..ir.types import TensorMeta, meta_of, to_type
+from .pytree import flatten, unflatten
+from .storage import Storage
+from .tensor import Tensor
+from .trace import Trace, concrete_chain, current_trace
+
+
+class RegionTrace(Trace):
+    """Traces a function into a region of `parent`; outside tensors become block arguments."""
+
+    def __init__(self, parent: Trace) -> None:
+        super().__init__(parent.env)
+        self.builder = Builder(self.block, location=parent.builder.location)
+        self.parent = parent
+        self.outside: list[Tensor] = []
+        self._captured: dict[Any, SSAValue] = {}
+
+    def value(self, tensor: Tensor) -> SSAValue:
+        """The SSA value of a tensor; one from outside is captured."""
+        storage = tensor._storage
+        if not isinstance(storage, Storage) and storage.trace is self:
+            return super().value(tensor)
+        chain = concrete_chain(tensor) if isinstance(storage, Storage) else tensor._chain
+        key = (id(storage), tuple((op.name, str(attrs)) for op, attrs in chain))
+        found = self._captured.get(key)
+        if found is None:
+            found = self.block.insert_arg(to_type(tensor._meta), len(self.block.args))
+            self._captured[key] = found
+            self.outside.append(tensor)
+        return found
+
+    def record(self, op: Any, operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        inside = [self._inside(x) for x in operands]
+        return super().record(op, inside, attrs)
+
+    def _inside(self, x: Any) -> Any:
+        """A tensor of this region equal to one from outside."""
+        if isinstance(x, Tensor) and (
+            isinstance(x._storage, Storage) or x._storage.trace is not self
+        ):
+            return self.wrap(self.value(x), x._requires_grad)
+        return x
+
+    def write(self, tensor: Tensor, value: SSAValue) -> None:
+        if isinstance(tensor._storage, Storage) or tensor._storage.trace is not self:
+            raise RuntimeError(
+                "a function given to cond, scan or while_loop wrote in place into a tensor from "
+                "outside; return the new value instead"
+            )
+        super().write(tensor, value)
+
+
+class _Traced:
+    """A function traced into a block: its results' structure and what it captured."""
+
+    def __init__(
+        self, parent: Trace, function: Callable[..., Any], metas: Sequence[TensorMeta],
+        call: Callable[[Callable[..., Any], list[Tensor]], Any], grads: Sequence[bool],
+    ) -> None:  # fmt: skip
+        self.trace = RegionTrace(parent)
+        with self.trace:
+            args = [self.trace.argument(f"a{i}", m) for i, m in enumerate(metas)]
+            for arg, grad in zip(args, grads, strict=True):
+                arg._requires_grad = grad
+            out: list[Any] = []
+            self.spec = flatten(call(function, args), out)
+            for leaf in out:
+                if not isinstance(leaf, Tensor):
+                    raise TypeError("a function given to cond, scan or while_loop returns tensors")
+            self.results = [self.trace.value(leaf) for leaf in out]
+            self.requires_grad = [leaf._requires_grad for leaf in out]
+        self.own = len(metas)
+
+    def region(self, captured: Sequence[Tensor]) -> Region:
+        """The region, with an argument for each captured tensor of all branches."""
+        block = self.trace.block
+        mine = {
+            id(t): arg for t, arg in zip(self.trace.outside, block.args[self.own :], strict=True)
+        }
+        for tensor in captured:
+            new = block.insert_arg(to_type(tensor._meta), len(block.args))
+            old = mine.get(id(tensor))
+            if old is not None:
+                old.replace_all_uses_with(new)
+                self.results = [new if r is old else r for r in self.results]
+        for old in list(mine.values()):
+            block.erase_arg(old)  # type: ignore[arg-type]
+        block.add_op(Yield(*self.results))
+        return Region(block)
+
+
+def _tensors(tree: Any) -> tuple[list[Tensor], Any]:
+    leaves: list[Any] = []
+    spec = flatten(tree, leaves)
+    from .creation import as_tensor
+
+    return [as_tensor(x) for x in leaves], spec
+
+
+def cond(
+    pred: Tensor | bool,
+    true_fn: Callable[..., Any],
+    false_fn: Callable[..., Any],
+    operands: Sequence[Any] = (),
+) -> Any:
+    """`true_fn(*operands)` where pred holds, else `false_fn(*operands)`.
+
+    Both return the same structure of tensors with the same shapes and dtypes.
+    """
+    trace = current_trace()
+    if trace is None or not isinstance(pred, Tensor) or not pred._is_traced:
+        return true_fn(*operands) if bool(pred) else false_fn(*operands)
+    leaves, spec = _tensors(tuple(operands))
+
+    def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
+        return function(*unflatten(spec, args))
+
+    metas = [x._meta for x in leaves]
+    grads = [x._requires_grad for x in leaves]
+    branches = [_Traced(trace, f, metas, call, grads) for f in (true_fn, false_fn)]
+    if branches[0].spec != branches[1].spec:
+        raise RuntimeError("cond: the two functions return different structures")
+    captured = _union(branches)
+    values = [trace.value(x) for x in (*leaves, *captured)]
+    regions = [b.region(captured) for b in branches]
+    predicate = trace.value(pred.reshape(()))
+    results = control.cond(predicate, values, regions[0], regions[1])
+    tracked = [any(g) for g in zip(*(b.requires_grad for b in branches), strict=True)]
+    out = [trace.wrap(r, g) for r, g in zip(results, tracked, strict=True)]
+    return unflatten(branches[0].spec, out)
+
+
+def _union(branches: Sequence[_Traced]) -> list[Tensor]:
+    return list({id(t): t for b in branches for t in b.trace.outside}.values())
+
+
+def scan(
+    combine_fn: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    *,
+    reverse: bool = False,
+    length: Any = None,
+) -> tuple[Any, Any]:
+    """A loop along the first dimension of xs: `carry, y = combine_fn(carry, x)`.
+
+    Returns the last carry and the stacked ys. The carry keeps its structure, shapes and dtypes.
+    """
+    trace = current_trace()
+    inits, carry_spec = _tensors(init)
+    items, x_spec = _tensors(xs)
+    if trace is None:
+        return _scan_eagerly(combine_fn, init, items, x_spec, reverse, length)
+    count = len(inits)
+
+    def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
+        return function(unflatten(carry_spec, args[:count]), unflatten(x_spec, args[count:]))
+
+    metas = [x._meta for x in inits]
+    metas += [x._meta.with_shape(x._meta.shape[1:]) for x in items]
+    from .symint import unwrap
+
+    grads = [m.dtype.is_floating_point for m in metas]
+    body = _Traced(trace, combine_fn, metas, call, grads)
+    captured = body.trace.outside
+    results = control.scan(
+        [trace.value(x) for x in inits],
+        [trace.value(x) for x in items],
+        [trace.value(x) for x in captured],
+        body.region(captured),
+        length=None if length is None else unwrap(length),
+        reverse=reverse,
+    )
+    tracked = any(x._requires_grad for x in (*inits, *items, *captured))
+    out = [trace.wrap(r, tracked and meta_of(r).dtype.is_floating_point) for r in results]
+    kind, (carry_out, y_spec) = body.spec
+    assert kind is tuple
+    return unflatten(carry_out, out[:count]), unflatten(y_spec, out[count:])
+
+
+def _scan_eagerly(
+    function: Callable[..., Any], carry: Any, items: list[Tensor], spec: Any, reverse: bool,
+    length: Any,
+) -> tuple[Any, Any]:  # fmt: skip
+    n = int(length) if not items else int(items[0].shape[0])
+    stacks: list[list[Tensor]] = []
+    y_spec: Any = None
+    for i in reversed(range(n)) if reverse else range(n):
+        carry, y = function(carry, unflatten(spec, [select(x, 0, i) for x in items]))
+        leaves: list[Any] = []
+        y_spec = flatten(y, leaves)
+        stacks.append(leaves)
+    if reverse:
+        stacks.reverse()
+    if not stacks:
+        raise RuntimeError("scan: there is nothing to loop along")
+    return carry, unflatten(y_spec, [stack(list(ys), 0) for ys in zip(*stacks, strict=True)])
+
+
+def while_loop(
+    cond_fn: Callable[..., Tensor], body_fn: Callable[..., Any], carried_inputs: Sequence[Any]
+) -> Any:
+    """Apply `body_fn` to the carried tensors as long as `cond_fn` of them holds."""
+    trace = current_trace()
+    leaves, spec = _tensors(tuple(carried_inputs))
+    if trace is None:
+        carried: Any = tuple(carried_inputs)
+        while bool(cond_fn(*carried)):
+            out = body_fn(*carried)
+            carried = out if isinstance(out, tuple) else (out,)
+        return carried
+    metas = [x._meta for x in leaves]
+
+    def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
+        return function(*unflatten(spec, args))
+
+    grads = [False] * len(metas)
+    test = _Traced(trace, cond_fn, metas, call, grads)
+    body = _Traced(trace, body_fn, metas, call, grads)
+    captured = _union([test, body])
+    results = control.while_loop(
+        [trace.value(x) for x in leaves],
+        [trace.value(x) for x in captured],
+        test.region(captured),
+        body.region(captured),
+    )
+    return unflatten(spec, [trace.wrap(r) for r in results])
