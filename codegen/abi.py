@@ -13,6 +13,7 @@ The result is 0, or a positive failure code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, MemRefType
 from xdsl.ir import Attribute, BlockArgument, SSAValue
@@ -24,35 +25,57 @@ from .types import MemRef, element_type, is_strided, llvm_type, static_strides
 PARAMS = (("ptr", "context"), ("ptr", "pointers"), ("ptr", "sizes"), ("ptr", "scalars"))
 
 
-def receive(e: Emitter, args: Sequence[BlockArgument]) -> None:
-    """Read the arguments at the entry of a function with parameters `PARAMS`."""
-    f = e.f
+class Source(Protocol):
+    """Where a function finds its arguments; each kind is numbered from 0."""
+
+    def pointer(self, number: int) -> str: ...
+
+    def size(self, number: int) -> str: ...
+
+    def scalar(self, number: int, ty: str) -> str: ...
+
+
+class Arrays:
+    """The arguments of a function with parameters `PARAMS`."""
+
+    def __init__(self, f: Fn) -> None:
+        self._f = f
+
+    def pointer(self, number: int) -> str:
+        return self._f.load("ptr", self._f.gep("ptr", "%pointers", str(number)))
+
+    def size(self, number: int) -> str:
+        return self._f.load("i64", self._f.gep("i64", "%sizes", str(number)))
+
+    def scalar(self, number: int, ty: str) -> str:
+        return self._f.load(ty, self._f.gep("i64", "%scalars", str(number)))
+
+
+def receive(e: Emitter, args: Sequence[BlockArgument], source: Source) -> None:
+    """Define the arguments at the entry of a function."""
     pointers = sizes = scalars = 0
     for arg in args:
         ty = arg.type
         if isinstance(ty, MemRefType):
-            ptr = f.load("ptr", f.gep("ptr", "%pointers", str(pointers)))
+            ptr = source.pointer(pointers)
             pointers += 1
-            e.memrefs[arg], sizes = _receive_memref(f, ty, ptr, sizes)
+            e.memrefs[arg], sizes = _receive_memref(e.f, ty, ptr, source, sizes)
         elif isinstance(ty, IndexType):
-            e.values[arg] = _size(f, sizes)
+            e.values[arg] = source.size(sizes)
             sizes += 1
         else:
-            slot = f.gep("i64", "%scalars", str(scalars))
-            e.values[arg] = f.load(llvm_type(ty), slot)
+            e.values[arg] = source.scalar(scalars, llvm_type(ty))
             scalars += 1
 
 
-def _size(f: Fn, number: int) -> str:
-    return f.load("i64", f.gep("i64", "%sizes", str(number)))
-
-
-def _receive_memref(f: Fn, ty: MemRefType, ptr: str, number: int) -> tuple[MemRef, int]:
+def _receive_memref(
+    f: Fn, ty: MemRefType, ptr: str, source: Source, number: int
+) -> tuple[MemRef, int]:
     """The descriptor of a memref argument, and the number of the next size."""
     sizes = []
     for extent in ty.get_shape():
         if extent == DYNAMIC_INDEX:
-            sizes.append(_size(f, number))
+            sizes.append(source.size(number))
             number += 1
         else:
             sizes.append(str(extent))
@@ -61,7 +84,7 @@ def _receive_memref(f: Fn, ty: MemRefType, ptr: str, number: int) -> tuple[MemRe
     strides = []
     for stride in static_strides(ty):
         if stride is None:
-            strides.append(_size(f, number))
+            strides.append(source.size(number))
             number += 1
         else:
             strides.append(str(stride))
@@ -73,7 +96,7 @@ class Arguments:
     once, as large as the largest call, and filled before each."""
 
     def __init__(self, signatures: Sequence[Sequence[Attribute]], f: Fn) -> None:
-        counts = [_counts(types) for types in signatures]
+        counts = [argument_counts(types) for types in signatures]
         kinds = ("ptr", "i64", "i64")
         most = [max((c[k] for c in counts), default=0) for k in range(3)]
         self.arrays = [
@@ -108,7 +131,7 @@ class Arguments:
                 write(2, e.type(operand), e.values[operand])
 
 
-def _counts(types: Sequence[Attribute]) -> tuple[int, int, int]:
+def argument_counts(types: Sequence[Attribute]) -> tuple[int, int, int]:
     """How many pointers, sizes and scalars a signature takes."""
     pointers = sizes = scalars = 0
     for ty in types:

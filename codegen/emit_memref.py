@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects import memref
-from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType
 from xdsl.ir import Operation, SSAValue
 
 from .errors import CodegenError
@@ -51,6 +51,13 @@ def nontemporal(e: Emitter, op: Operation) -> str:
     if flag is None or not flag.value.data:  # pyright: ignore[reportAttributeAccessIssue]
         return ""
     return f", !nontemporal {e.f.module.metadata(NONTEMPORAL)}"
+
+
+def alignment(op: Operation) -> int:
+    """The bytes to which an access says that it is aligned, 0 if it does not: a whole vector can
+    then be one access where misaligned ones do not exist."""
+    stated = op.attributes.get("alignment")
+    return stated.value.data if isinstance(stated, IntegerAttr) else 0
 
 
 def dim(e: Emitter, op: memref.DimOp) -> None:

@@ -115,7 +115,7 @@ def _threads(e: Emitter, op: scf.ParallelOp, bounds: list[tuple[str, str, str]])
     """Outline the body into `void task(ptr captured, i64 i, i64 thread)`, i counting the
     iteration space in row-major order, and let the runtime run all i."""
     f = e.f
-    counts = [_trip_count(f, *bound) for bound in bounds]
+    counts = [trip_count(f, *bound) for bound in bounds]
     total = "1"
     for count in counts:
         total = f.mul("i64", total, count)
@@ -155,7 +155,7 @@ def _threads(e: Emitter, op: scf.ParallelOp, bounds: list[tuple[str, str, str]])
     f.call("void", "calque_parallel_for", [("ptr", f"@{name}"), ("ptr", struct), ("i64", total)])
 
 
-def _trip_count(f: Fn, lo: str, hi: str, step: str) -> str:
+def trip_count(f: Fn, lo: str, hi: str, step: str) -> str:
     """ceil((hi - lo) / step), at least 0."""
     span = f.smax("i64", f.sub("i64", hi, lo), "0")
     if step == "1":

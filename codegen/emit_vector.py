@@ -9,7 +9,7 @@ from xdsl.dialects import vector
 from xdsl.dialects.builtin import DYNAMIC_INDEX, VectorType
 from xdsl.ir import Operation
 
-from .emit_memref import nontemporal
+from .emit_memref import alignment, nontemporal
 from .errors import CodegenError
 from .llvm import Fn, element, is_float, lanes
 from .llvm import vector as vector_type
@@ -29,13 +29,13 @@ def _row(e: Emitter, op: Any) -> MemRef:
 
 def load(e: Emitter, op: vector.LoadOp) -> None:
     ptr = _row(e, op).address(e.f, e.operands(op.indices))
-    e.set(op, e.f.load(e.type(op.result), ptr, metadata=nontemporal(e, op)))
+    e.set(op, e.f.load(e.type(op.result), ptr, alignment(op), nontemporal(e, op)))
 
 
 def store(e: Emitter, op: vector.StoreOp) -> None:
     ptr = _row(e, op).address(e.f, e.operands(op.indices))
     value = op.vector
-    e.f.store(e.type(value), e.values[value], ptr, metadata=nontemporal(e, op))
+    e.f.store(e.type(value), e.values[value], ptr, alignment(op), nontemporal(e, op))
 
 
 def maskedload(e: Emitter, op: vector.MaskedLoadOp) -> None:

@@ -79,7 +79,7 @@ def _host(
         _return_if(f, failed, f"add i32 {len(calls) << 8}, {1 + asserts.numbers[op]}")
 
     e = Emitter(f, asserts, {**HANDLERS, func.CallOp: call, cf.AssertOp: check})
-    abi.receive(e, main.body.block.args)
+    abi.receive(e, main.body.block.args, abi.Arrays(f))
     e.block(main.body.block)
     f.ret("i32", "0")
 

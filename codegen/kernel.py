@@ -55,14 +55,15 @@ def kernel_text(op: func.FuncOp, target: Target) -> KernelText:
     if asserts.numbers:
         asserts.slot = f.var("i32")
         f.store("i32", "-1", asserts.slot)
-    abi.receive(e, op.body.block.args)
+    abi.receive(e, op.body.block.args, abi.Arrays(f))
     e.block(op.body.block)
     # No failure leaves -1 in the slot, which becomes 0.
     f.ret("i32", f.add("i32", f.get("i32", asserts.slot), "1") if asserts.numbers else "0")
-    return KernelText(module.text(), asserts.messages(), _source(op))
+    return KernelText(module.text(), asserts.messages(), source_of(op))
 
 
-def _source(op: func.FuncOp) -> tuple[str, ...]:
+def source_of(op: func.FuncOp) -> tuple[str, ...]:
+    """What was fused into a kernel, and where the user wrote it."""
     attribute = op.attributes.get(SOURCE)
     if not isinstance(attribute, ArrayAttr):
         return ()

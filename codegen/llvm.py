@@ -83,10 +83,12 @@ class Module:
         params: Sequence[Typed],
         *,
         internal: bool = False,
+        convention: str = "",
         attributes: str = "nounwind",
     ) -> Fn:
         """Start a function; `params` are (type, name), the type may carry attributes."""
-        fn = Fn(self, name, result, params, internal, attributes)
+        prefix = [word for word in ("internal" * internal, convention) if word]
+        fn = Fn(self, name, result, params, prefix, attributes)
         self.functions.append(fn)
         return fn
 
@@ -98,6 +100,11 @@ class Module:
     def constant(self, name: str, ty: str, value: str, align: int = 64) -> str:
         """A private constant global; returns its address."""
         self._globals[name] = f"@{name} = private unnamed_addr constant {ty} {value}, align {align}"
+        return f"@{name}"
+
+    def shared(self, name: str, ty: str, align: int = 16) -> str:
+        """Memory that the threads of a GPU block share, not initialized; returns its address."""
+        self._globals[name] = f"@{name} = internal addrspace(3) global {ty} poison, align {align}"
         return f"@{name}"
 
     def metadata(self, body: str) -> str:
@@ -196,16 +203,16 @@ class Fn(Instructions):
         name: str,
         result: str,
         params: Sequence[Typed],
-        internal: bool,
+        prefix: Sequence[str],
         attributes: str,
     ) -> None:
         super().__init__(module.declares)
         self.module = module
         self.symbol = name
         self.block = "entry"
-        linkage = "internal " if internal else ""
         args = ", ".join(f"{ty} %{arg}" for ty, arg in params)
-        self._head = f"define {linkage}{result} @{name}({args}) {attributes} {{"
+        head = " ".join(["define", *prefix, result])
+        self._head = f"{head} @{name}({args}) {attributes} {{"
 
     @property
     def target(self) -> Target | None:

@@ -29,14 +29,15 @@ def program(module: ModuleOp, target: Target) -> Program:
     Every function but `main` and `main.plan` is a kernel. Raises CodegenError for IR that is
     not at the kernel stage.
     """
-    functions = {op.sym_name.data: op for op in _functions(module)}
+    functions = {op.sym_name.data: op for op in functions_of(module)}
     main, plan = functions.pop(HOST, None), functions.pop(PLAN, None)
     kernels = {name: kernel_text(op, target) for name, op in functions.items()}
     host = None if main is None else host_text(main, plan, functions, target)
     return Program(kernels, host)
 
 
-def _functions(module: ModuleOp) -> Iterable[func.FuncOp]:
+def functions_of(module: ModuleOp) -> Iterable[func.FuncOp]:
+    """The functions of a kernel-stage module, which holds nothing else."""
     for op in module.ops:
         if not isinstance(op, func.FuncOp):
             raise CodegenError.unsupported(op)

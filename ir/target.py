@@ -13,6 +13,21 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+PTX_VERSIONS = {
+    "sm_75": 70,
+    "sm_80": 71,
+    "sm_86": 71,
+    "sm_89": 78,
+    "sm_90": 80,
+    "sm_90a": 80,
+    "sm_100": 86,
+    "sm_100a": 86,
+    "sm_120": 87,
+    "sm_120a": 87,
+}
+"""The version of PTX to write for each GPU architecture: one that knows it, but not a newer one,
+so that older drivers read it."""
+
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -43,14 +58,18 @@ class Target:
         return _host()
 
     @staticmethod
-    def nvptx(cpu: str = "sm_90a", features: str = "+ptx80") -> Target:
-        """An NVIDIA GPU of the given architecture.
+    def nvptx(arch: str = "sm_90a") -> Target:
+        """An NVIDIA GPU of the given architecture; ValueError for one that is not known.
 
-        `vector_bits` is the widest access of one thread, `threads` the largest block,
-        `l1` the shared memory of one block.
+        `vector_bits` is the widest access of one thread, `threads` the largest block, `l1` what
+        a block may share without asking for more. The feature is the version of PTX.
         """
+        if arch not in PTX_VERSIONS:
+            known = ", ".join(PTX_VERSIONS)
+            raise ValueError(f"GPU architecture {arch!r} is not known; known are {known}")
+        features = f"+ptx{PTX_VERSIONS[arch]}"
         return Target(
-            "nvptx", "nvptx64-nvidia-cuda", cpu, features, 128, 255, 1024, 227 << 10, 50 << 20, 0
+            "nvptx", "nvptx64-nvidia-cuda", arch, features, 128, 255, 1024, 48 << 10, 50 << 20, 0
         )
 
     def width(self, bits: int) -> int:

@@ -9,9 +9,13 @@ micro-kernel would cost more time than everything else in the compiler.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.dialects.builtin import (
+    I64,
     BoolAttr,
+    Float32Type,
+    Float64Type,
     IndexType,
     IntegerAttr,
     MemRefType,
@@ -19,11 +23,15 @@ from xdsl.dialects.builtin import (
     StridedLayoutAttr,
     VectorType,
     i1,
+    i32,
     i64,
 )
 from xdsl.ir import Attribute, Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
+    VarConstraint,
+    base,
+    eq,
     irdl_op_definition,
     operand_def,
     prop_def,
@@ -44,6 +52,12 @@ from xdsl.traits import (
 from xdsl.utils.exceptions import VerifyException
 
 _INDEX = IndexType()
+
+WARP = 32
+"""Threads that run together on a GPU."""
+
+SHARED = IntegerAttr(3, i64)
+"""The memory space that the threads of a GPU block share: ``memref<256xf32, 3>``."""
 
 
 @irdl_op_definition
@@ -272,6 +286,37 @@ class BarrierOp(IRDLOperation):
 
 
 @irdl_op_definition
+class ShuffleOp(IRDLOperation):
+    """The value of another thread: of the one whose number differs by exclusive or with `mask`,
+    which is less than the 32 threads of a warp, all of which must take part (GPU only)."""
+
+    name = "tile.shuffle"
+
+    TYPE: ClassVar = VarConstraint("T", base(Float32Type) | base(Float64Type) | eq(i32) | eq(i64))
+
+    value = operand_def(TYPE)
+    mask = prop_def(IntegerAttr[I64])
+    result = result_def(TYPE)
+
+    # Moving it into a branch would leave threads behind, so it is not pure.
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+    assembly_format = "$value `xor` $mask attr-dict `:` type($result)"
+
+    @staticmethod
+    def get(value: SSAValue, mask: int) -> ShuffleOp:
+        return ShuffleOp.create(
+            operands=[value],
+            properties={"mask": IntegerAttr(mask, i64)},
+            result_types=[value.type],
+        )
+
+    def verify_(self) -> None:
+        if not 0 < self.mask.value.data < WARP:
+            raise VerifyException(f"the mask must be from 1 to {WARP - 1}")
+
+
+@irdl_op_definition
 class YieldOp(IRDLOperation):
     """Ends an epilogue with the value to store."""
 
@@ -307,4 +352,4 @@ def _verify_indices(memref: MemRefType, indices: Sequence[SSAValue]) -> None:
         raise VerifyException(f"expected {memref.get_num_dims()} indices, got {len(indices)}")
 
 
-Tile = Dialect("tile", [MatmulOp, GatherOp, PrefetchOp, BarrierOp, YieldOp])
+Tile = Dialect("tile", [MatmulOp, GatherOp, PrefetchOp, BarrierOp, ShuffleOp, YieldOp])

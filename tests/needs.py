@@ -32,6 +32,14 @@ def mlir_opt() -> str:
     return path
 
 
+def ptxas() -> str:
+    """The path of NVIDIA's assembler."""
+    path = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+    if path is None:
+        _missing("ptxas", "ptxas is missing: install the CUDA toolkit")
+    return path
+
+
 def _missing(name: str, how: str) -> NoReturn:
     if name in os.environ.get("CALQUE_TESTS_NEED", "").split(","):
         pytest.fail(f"CALQUE_TESTS_NEED names {name}, but {how}", pytrace=False)

@@ -30,5 +30,8 @@ def test_features() -> None:
 
 def test_kinds() -> None:
     assert Target.nvptx().kind == "nvptx"
+    assert Target.nvptx("sm_80").cpu == "sm_80"
+    with pytest.raises(ValueError, match="'sm_8' is not known; known are sm_75, sm_80"):
+        Target.nvptx("sm_8")
     with pytest.raises(ValueError, match='"cpu" or "nvptx"'):
         dataclasses.replace(Target.host(), kind="gpu")

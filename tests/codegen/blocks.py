@@ -1,0 +1,197 @@
+"""Run GPU kernels on this machine: what is emitted for NVPTX, with each thread of a block on a
+stack of its own.
+
+The intrinsics of the GPU are replaced by functions that switch back to a scheduler here, which
+runs the threads one at a time, each until it waits. Running them in both orders shows a missing
+barrier, unless it makes no difference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from calque.codegen.cpu import compile_text
+from calque.codegen.nvptx import DeviceText, device_text
+from calque.ir.target import Target
+from calque.ir.tile import WARP
+from calque.runtime.launch import Launch
+
+from .machine import Linked, functions, parse
+
+STACK = 1 << 16
+CONTEXT = 1 << 13  # more than a ucontext_t has
+THREADS = 1024
+
+FINISHED, AT_BARRIER, AT_SHUFFLE = range(3)
+
+NAMES = {
+    "llvm.nvvm.read.ptx.sreg.tid.x": "emulated.thread",
+    "llvm.nvvm.read.ptx.sreg.ctaid.x": "emulated.block",
+    "llvm.nvvm.barrier.cta.sync.aligned.all": "emulated.barrier",
+    "llvm.nvvm.shfl.sync.bfly.i32": "emulated.shuffle",
+}
+
+SUPPORT = f"""
+@emulated.state = global [3 x i32] zeroinitializer
+@emulated.contexts = global ptr null
+@emulated.arguments = global ptr null
+@emulated.values = internal global [{THREADS} x i32] zeroinitializer
+declare i32 @swapcontext(ptr, ptr)
+define internal i32 @emulated.block() {{
+  %v = load i32, ptr @emulated.state
+  ret i32 %v
+}}
+define internal i32 @emulated.thread() {{
+  %p = getelementptr i32, ptr @emulated.state, i64 1
+  %v = load i32, ptr %p
+  ret i32 %v
+}}
+define internal void @emulated.wait(i32 %reason) noinline {{
+  %p = getelementptr i32, ptr @emulated.state, i64 2
+  store i32 %reason, ptr %p
+  %scheduler = load ptr, ptr @emulated.contexts
+  %thread = call i32 @emulated.thread()
+  %number = add i32 %thread, 1
+  %own = getelementptr [{CONTEXT} x i8], ptr %scheduler, i32 %number
+  %r = call i32 @swapcontext(ptr %own, ptr %scheduler)
+  ret void
+}}
+define internal void @emulated.barrier(i32 %id) {{
+  call void @emulated.wait(i32 {AT_BARRIER})
+  ret void
+}}
+define internal i32 @emulated.shuffle(i32 %members, i32 %value, i32 %mask, i32 %clamp) {{
+  %thread = call i32 @emulated.thread()
+  %own = getelementptr i32, ptr @emulated.values, i32 %thread
+  store i32 %value, ptr %own
+  call void @emulated.wait(i32 {AT_SHUFFLE})
+  %other = xor i32 %thread, %mask
+  %theirs = getelementptr i32, ptr @emulated.values, i32 %other
+  %result = load i32, ptr %theirs
+  call void @emulated.wait(i32 {AT_SHUFFLE})
+  ret i32 %result
+}}
+"""
+
+
+def host_text(kernel: DeviceText) -> str:
+    """A kernel's text for this machine, with an `emulated.NAME` for each entry that takes its
+    arguments from an array of 8-byte slots."""
+    text = re.sub(r"^declare .*@llvm\.nvvm.*\n", "", kernel.text, flags=re.MULTILINE)
+    for name, function in NAMES.items():
+        text = text.replace(f"@{name}(", f"@{function}(")
+    assert "llvm.nvvm" not in text
+    parts = [text.replace("ptx_kernel ", ""), SUPPORT]
+    for launch in kernel.launches:
+        head = re.search(rf"define ptx_kernel void @{launch.entry}\((.*)\)", kernel.text)
+        assert head is not None
+        types = [re.sub(r" align \d+", "", p).rsplit(" ", 1)[0] for p in head[1].split(", ")]
+        lines, call = [f"define void @emulated.{launch.entry}() {{"], []
+        lines.append("  %slots = load ptr, ptr @emulated.arguments")
+        for i, ty in enumerate(types):
+            lines.append(f"  %p{i} = getelementptr i64, ptr %slots, i64 {i}")
+            lines.append(f"  %v{i} = load {ty}, ptr %p{i}")
+            call.append(f"{ty} %v{i}")
+        lines.append(f"  call void @{launch.entry}({', '.join(call)})")
+        lines.append(f"  call void @emulated.wait(i32 {FINISHED})\n  unreachable\n}}\n")
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+class DeviceKernel:
+    """A kernel for a GPU, callable with arrays, sizes and scalars in the order of the ABI."""
+
+    def __init__(self, text: str, arch: str = "sm_80") -> None:
+        if sys.platform != "linux":
+            pytest.skip("the emulation of GPU threads needs Linux")
+        (op,) = functions(parse(text)).values()
+        self.source = device_text(op, Target.nvptx(arch))
+        entries = [f"emulated.{launch.entry}" for launch in self.source.launches]
+        globals_ = ["emulated.state", "emulated.contexts", "emulated.arguments"]
+        code = compile_text(host_text(self.source), Target.host())
+        self._linked = Linked([code], [*entries, *globals_])
+        self._entries = dict(zip(self.source.launches, entries, strict=True))
+
+    def __call__(
+        self,
+        *pointers: np.ndarray,
+        sizes: Sequence[int] = (),
+        scalars: Sequence[np.generic] = (),
+        backwards: bool = False,
+    ) -> int:
+        """Run all launches; returns the status: 0, or 1 + the number of the failed assertion."""
+        status = np.full(1, -1, "i4")
+        slots = np.zeros(len(pointers) + len(sizes) + len(scalars) + 1, "i8")
+        values = [p.ctypes.data for p in pointers] + list(sizes)
+        slots[: len(values)] = values
+        for i, scalar in enumerate(scalars):
+            raw = np.frombuffer(scalar.tobytes(), "u1")
+            slots[len(values) + i :].view("u1")[: raw.size] = raw
+        slots[-1] = status.ctypes.data
+        self._write("emulated.arguments", slots.ctypes.data)
+        for launch in self.source.launches:
+            self._launch(launch, launch.blocks(sizes), backwards)
+        return int(status[0]) + 1
+
+    def _write(self, symbol: str, address: int) -> None:
+        ctypes.c_uint64.from_address(self._linked.address(symbol)).value = address
+
+    def _launch(self, launch: Launch, blocks: int, backwards: bool) -> None:
+        state = (ctypes.c_uint32 * 3).from_address(self._linked.address("emulated.state"))
+        threads = _Threads(launch.block, state)
+        self._write("emulated.contexts", threads.contexts.ctypes.data)
+        entry = self._linked.address(self._entries[launch])
+        for block in reversed(range(blocks)) if backwards else range(blocks):
+            state[0] = block
+            threads.run(entry, backwards)
+
+
+class _Threads:
+    """The threads of a block: a context and a stack each; context 0 is the scheduler's."""
+
+    def __init__(self, count: int, state: ctypes.Array[ctypes.c_uint32]) -> None:
+        self._c = ctypes.PyDLL(None)
+        self._count, self._state = count, state
+        self.contexts = np.zeros((count + 1, CONTEXT), "u1")
+        self._stacks = np.empty((count, STACK), "u1")
+
+    def _context(self, number: int) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.contexts.ctypes.data + number * CONTEXT)
+
+    def run(self, entry: int, backwards: bool) -> None:
+        """Run one block to its end."""
+        for thread in range(self._count):
+            context = self._context(thread + 1)
+            assert self._c.getcontext(context) == 0
+            fields = self.contexts[thread + 1].view("u8")
+            fields[2] = self._stacks.ctypes.data + thread * STACK  # where uc_stack begins
+            fields[4] = STACK
+            self._c.makecontext(context, ctypes.c_void_p(entry), 0)
+        waiting: list[int] = [AT_SHUFFLE] * self._count
+        while any(waiting):
+            ready = list(_ready(waiting))
+            assert ready, "some threads of the block wait at a barrier, others at a shuffle"
+            for thread in reversed(ready) if backwards else ready:
+                self._state[1] = thread
+                self._c.swapcontext(self._context(0), self._context(thread + 1))
+                waiting[thread] = self._state[2]
+
+
+def _ready(waiting: Sequence[int]) -> Iterator[int]:
+    """The threads that may go on: a whole warp at a shuffle, or the whole block at a barrier.
+    Like the hardware, neither waits for threads that have finished."""
+    if AT_SHUFFLE not in waiting:
+        assert FINISHED not in waiting, "not all threads of the block come to the barrier"
+        yield from range(len(waiting))
+    for first in range(0, len(waiting), WARP):
+        warp = waiting[first : first + WARP]
+        if all(reason == AT_SHUFFLE for reason in warp):
+            yield from range(first, first + len(warp))
+        else:
+            assert FINISHED not in warp or AT_SHUFFLE not in warp, "threads miss a shuffle"
