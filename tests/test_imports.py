@@ -14,7 +14,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "ir": frozenset(),
     "passes": frozenset({"ir"}),
     "runtime": frozenset(),
-    "codegen": frozenset({"ir", "runtime.artifact"}),
+    "codegen": frozenset({"ir", "runtime.artifact", "runtime.launch"}),
     "frontend": frozenset({"ir", "passes", "codegen", "runtime", "universe"}),
 }
 # Root modules: the plug-in for xDSL's tools lists dialects and passes, everything else is frontend.

@@ -472,7 +472,7 @@ def test_assembles_without_spills(name: str, arch: str, tmp_path: Path) -> None:
             "accessed inside a loop over threads only",
         ),
         (
-            "%v = memref.load %m[%c0] : memref<4xindex>" + grid("%n step %c1", "%c4", ""),
+            "%v = memref.load %m[%c0] : memref<4xindex>\n" + grid("%n step %c1", "%c4", ""),
             "accessed inside a loop over threads only",
         ),
         (
@@ -497,11 +497,15 @@ def test_assembles_without_spills(name: str, arch: str, tmp_path: Path) -> None:
             "shares 49168 bytes, which are more than 49152",
         ),
         (
-            "%two = arith.shli %n, %c1 : index" + grid("%two step %c1", "%c4", ""),
+            "%two = arith.shli %n, %c1 : index\n" + grid("%two step %c1", "%c4", ""),
             "number of blocks cannot depend on arith.shli",
         ),
         (
-            grid("%n step %c1", "%c4", "memref.copy %m, %m : memref<4xindex> to memref<4xindex>"),
+            grid(
+                "%n step %c1",
+                "%c4",
+                '"memref.copy"(%m, %m) : (memref<4xindex>, memref<4xindex>) -> ()',
+            ),
             "memref.copy: this operation is not supported",
         ),
         (loop("threads", "%t to %n step %c1", "") + grid("%n step %c1", "%c4", ""), "threads"),
