@@ -1,4 +1,4 @@
-"""Reverse mode on tensors: the eager tape, `backward`, `grad` and functional transforms.
+"""Reverse mode on tensors: the eager tape, `backward` and `grad`.
 
 Eagerly, each operation on tensors that require gradients leaves a `GradNode`; `backward` walks
 the nodes newest first and applies the operators' `vjp` rules to tensors. In a trace there is no
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..ir.autodiff import gradients
@@ -318,60 +318,4 @@ def _run_tape(
     return found
 
 
-def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
-    """A function that returns (value, gradients) of a scalar function of tensors.
-
-    Composes with itself and with `calque.compile`; gradients are with respect to the positional
-    arguments `argnums`.
-    """
-    single = isinstance(argnums, int)
-    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        args_ = list(args)
-        with set_grad_enabled(True):
-            for p in positions:
-                args_[p] = fresh(args[p])
-            out = function(*args_, **kwargs)
-            value, aux = out if has_aux else (out, None)
-            if not isinstance(value, Tensor) or value._meta.numel != 1:
-                raise RuntimeError("grad needs a function that returns one scalar tensor")
-            inputs = [args_[p] for p in positions]
-            if value._requires_grad:
-                grads = grad(value, inputs, create_graph=True, allow_unused=True)
-            else:
-                grads = (None,) * len(inputs)
-            filled = tuple(
-                full_like(i, 0) if g is None else g for i, g in zip(inputs, grads, strict=True)
-            )
-        result = filled[0] if single else filled
-        return ((value, aux) if has_aux else value), result
-
-    return wrapped
-
-
-def grad_of(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
-    """A function that returns the gradients of a scalar function (`calque.grad`)."""
-    both = value_and_grad(function, argnums, has_aux)
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, grads = both(*args, **kwargs)
-        return (grads, value[1]) if has_aux else grads
-
-    return wrapped
-
-
-def fresh(x: Any) -> Tensor:
-    """A tensor equal to x that gradients can be asked for apart from other uses of x."""
-    from ..ir.ops.view import BroadcastTo
-    from .dispatch import apply
-
-    if not isinstance(x, Tensor):
-        raise TypeError(f"grad differentiates with respect to tensors, got {type(x).__name__}")
-    out = apply(BroadcastTo, (x,), {"shape": x._meta.shape})
-    out._requires_grad = True
-    return out
+__all__ = ["backward", "grad"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..ir import sym
 from ..ir.types import TensorMeta
@@ -12,10 +12,12 @@ from ..runtime.memory import Buffer
 from .capture import Captured, capture
 from .gradmode import is_grad_enabled
 from .pytree import flatten
-from .specialize import Entry
 from .storage import Storage
 from .tensor import Tensor
 from .trace import current_trace
+
+if TYPE_CHECKING:
+    from .specialize import Entry
 
 
 class CompiledFunction:
@@ -58,6 +60,8 @@ class CompiledFunction:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
         captured = capture(self._function, spec, metas, leaves, sym.SymEnv(examples))
         self.compiles += 1
+        from .specialize import Entry  # brings the compiler along
+
         return Entry(captured, self._name)
 
     @property
@@ -147,3 +151,6 @@ def compile(function: Callable[..., Any] | None = None, *, name: str | None = No
     if not callable(function):
         raise TypeError(f"compile expects a function or a module, got {type(function).__name__}")
     return CompiledFunction(function, name)
+
+
+__all__ = ["CompiledFunction", "compile"]

@@ -222,3 +222,9 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
 def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None) -> Tensor:
     """`steps` values evenly spaced from start to end."""
     return _materialize(np.linspace(start, end, steps).astype((dtype or dt.float32).numpy), "cpu")
+
+
+__all__ = [
+    "arange", "as_tensor", "empty", "empty_like", "eye", "from_numpy", "full", "full_like",
+    "linspace", "ones", "ones_like", "tensor", "zeros", "zeros_like",
+]  # fmt: skip

@@ -307,3 +307,10 @@ def fill_(input: Tensor, value: Any) -> Tensor:
     if isinstance(value, float) and not input.is_floating_point():
         value = math.trunc(value)
     return copy_(input, value)
+
+
+__all__ = [
+    "add", "addcdiv", "addcmul", "allclose", "bmm", "cat", "clone", "div", "dot", "equal",
+    "index_add", "index_fill", "lerp", "masked_fill", "masked_select", "mm", "mv", "outer",
+    "repeat", "scatter", "split", "stack", "sub", "t", "tile", "tril", "triu",
+]  # fmt: skip

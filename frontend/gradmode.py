@@ -70,3 +70,6 @@ class enable_grad(_GradContext):
     """Track gradients, inside of `no_grad` too: context manager and decorator."""
 
     _value = True
+
+
+__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]

@@ -102,10 +102,10 @@ def _functions(item: Any, found: Surroundings) -> list[types.FunctionType]:
         if hasattr(self_, "_guard_state"):
             found.named.append(("self", self_))
         return _functions(item.__func__, found)
-    if isinstance(item, types.FunctionType):
-        return [item] if not is_ours(item.__code__.co_filename) else []
-    wrapped = getattr(item, "__wrapped__", None)
-    return [wrapped] if isinstance(wrapped, types.FunctionType) else []
+    if isinstance(item, types.FunctionType) and not is_ours(item.__code__.co_filename):
+        return [item]
+    wrapped = getattr(item, "__wrapped__", None)  # by `grad`, `no_grad`, `compile`
+    return [] if wrapped is None else _functions(wrapped, found)
 
 
 def _visit(function: types.FunctionType, found: Surroundings, seen: set[int]) -> list[Any]:

@@ -124,3 +124,6 @@ def capture_metas(
 ) -> Captured:
     """Capture with the given metas; sizes have no examples."""
     return capture(function, spec, metas, leaves, SymEnv())
+
+
+__all__ = ["Node", "Program", "trace"]

@@ -152,3 +152,6 @@ def sizes(args: Sequence[Any]) -> tuple[Dim, ...]:
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
     return tuple(unwrap(a) for a in args)
+
+
+__all__ = ["Size", "SymInt"]

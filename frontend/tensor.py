@@ -338,3 +338,6 @@ def _rebuild(cls: type, data: bytes, dtype: DType, shape: Ints, requires_grad: b
         made.__class__ = cls
     made._requires_grad = requires_grad
     return made
+
+
+__all__ = ["Tensor"]

@@ -55,7 +55,7 @@ class DType:
         return f"calque.{self.name}"
 
     def __reduce__(self) -> str:
-        return self.name
+        return "bool_" if self.name == "bool" else self.name  # the name of the constant
 
 
 def _make(name: str, mlir: str, bits: int, kind: str, scalar: type, element: Attribute) -> DType:

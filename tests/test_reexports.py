@@ -56,3 +56,27 @@ def test_what_it_offers_pickles(facade: Module) -> None:
         value = getattr(offered, name)
         if isinstance(value, type) or callable(value):
             assert pickle.loads(pickle.dumps(value)) is value, name
+
+
+def test_the_root_offers_the_public_namespace() -> None:
+    """Every name that the frontend's modules publish for `calque.*`, loaded at its first use."""
+    import calque
+
+    api = load("frontend.api")
+    for name in api.__all__:
+        assert getattr(calque, name) is getattr(api, name)
+    assert set(api.__all__) < set(dir(calque))
+    for name in ("nn", "optim", "autograd"):
+        assert getattr(calque, name) is load(name)
+    with pytest.raises(AttributeError, match="module 'calque' has no attribute 'absent'"):
+        _ = calque.absent
+
+
+def test_the_public_namespace_is_complete() -> None:
+    api = load("frontend.api")
+    (module,) = (m for m in modules() if m.name == "frontend.api")
+    homes = {found.target for found in imports(module) if found.internal}
+    for home in sorted(homes):
+        original = load(home)
+        for name in original.__all__:
+            assert getattr(api, name) is getattr(original, name), f"{home}.{name}"
