@@ -23,7 +23,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
 from . import dtype as dt
-from .types import DimAttr, TensorMeta, parse_dim, to_type
+from .types import DimAttr, TensorMeta, from_type, parse_dim, to_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _dense(array: Any) -> Attribute:
 
 
 def _undense(attr: Any) -> np.ndarray:
-    dtype = dt.from_element(attr.type.element_type)
+    dtype = from_type(attr.type).dtype  # the encoding tells unsigned from signed
     shape = attr.type.get_shape()
     values = np.asarray(list(attr.get_values()))
     values = values != 0 if dtype is dt.bool_ else values.astype(dtype.numpy)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import gcd
+from math import gcd, inf
 from typing import TypeAlias, Union
 
 Dim: TypeAlias = Union[int, "Expr"]
@@ -288,39 +288,53 @@ def evaluate(x: Dim, values: Mapping[str, int]) -> int:
 
 def bounds(x: Dim) -> tuple[int | None, int | None]:
     """A lower and an upper bound of x, None where there is none. Symbols are at least `MIN`."""
-    if isinstance(x, int):
-        return x, x
-    low: int | None = 0
-    high: int | None = 0
-    for monomial, coeff in x.terms:
-        lo = 1
-        hi: int | None = 1
+    low, high = _interval(x)
+    return None if low == -inf else int(low), None if high == inf else int(high)
+
+
+# Ends of an interval: integers, or infinities of type float.
+Interval: TypeAlias = tuple[float, float]
+
+
+def _interval(x: Dim) -> Interval:
+    low: float = 0
+    high: float = 0
+    for monomial, coeff in _terms(x):
+        span: Interval = (coeff, coeff)
         for atom, power in monomial:
-            a_lo, a_hi = _atom_bounds(atom)
-            lo *= a_lo**power
-            hi = None if hi is None or a_hi is None else hi * a_hi**power
-        if coeff < 0:
-            low = None if low is None or hi is None else low + coeff * hi
-            high = None if high is None else high + coeff * lo
-        else:
-            low = None if low is None else low + coeff * lo
-            high = None if high is None or hi is None else high + coeff * hi
+            for _ in range(power):
+                span = _product(span, _atom_interval(atom))
+        low, high = low + span[0], high + span[1]
     return low, high
 
 
-def _atom_bounds(atom: Atom) -> tuple[int, int | None]:
+def _product(a: Interval, b: Interval) -> Interval:
+    ends = [x * y if x and y else 0 for x in a for y in b]
+    return min(ends), max(ends)
+
+
+def _atom_interval(atom: Atom) -> Interval:
     if isinstance(atom, str):
-        return MIN, None
-    if atom.name == "mod" and isinstance(atom.rhs, int):
-        return 0, atom.rhs - 1
-    (a_lo, a_hi), (b_lo, b_hi) = bounds(atom.lhs), bounds(atom.rhs)
-    if atom.name == "min":
-        known = [v for v in (a_hi, b_hi) if v is not None]
-        return max(0, min(a_lo or 0, b_lo or 0)), min(known, default=None)
-    if atom.name == "max":
-        high = None if a_hi is None or b_hi is None else max(a_hi, b_hi)
-        return max(0, a_lo or 0, b_lo or 0), high
-    return 0, None
+        return MIN, inf
+    (a_low, a_high), (b_low, b_high) = _interval(atom.lhs), _interval(atom.rhs)
+    match atom.name:
+        case "min":
+            return min(a_low, b_low), min(a_high, b_high)
+        case "max":
+            return max(a_low, b_low), max(a_high, b_high)
+        case "mod" if b_low >= 1:
+            return 0, b_high - 1
+        case "floordiv" if b_low >= 1:
+            low = _quotient(a_low, b_high if a_low >= 0 else b_low)
+            return low, _quotient(a_high, b_low if a_high >= 0 else b_high)
+    return -inf, inf
+
+
+def _quotient(a: float, b: float) -> float:
+    """a // b for b >= 1, either of which may be infinite."""
+    if abs(a) == inf:
+        return a
+    return a // b if b != inf else (0 if a >= 0 else -1)
 
 
 # Sizes 0 and 1 are specialized by capture, so a symbol stands for a size of at least two.

@@ -18,7 +18,7 @@ from ._fold import uniform
 from .casting import cast, where
 from .creation import constant, full
 from .reduce import sum
-from .view import Slice, broadcast_to, slice_
+from .view import Slice, broadcast_to, nothing, slice_
 from .viewing import narrow, unsqueeze
 
 
@@ -155,7 +155,15 @@ class Concatenate(Op):
 
     @classmethod
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
-        return [b.concat(node.operands, node.attrs["dim"], node.result_metas[0])]
+        out, dim = node.result_metas[0], node.attrs["dim"]
+        parts = [
+            x for x, m in zip(node.operands, node.operand_metas, strict=True) if m.shape[dim] != 0
+        ]
+        if 0 in out.shape:
+            return [nothing(b, out)]
+        if len(parts) == 1:
+            return parts
+        return [b.concat(parts, dim, out)]
 
     @classmethod
     def fold(cls, node: Node) -> Sequence[Value] | None:
@@ -241,6 +249,8 @@ class SliceUpdate(Op):
     @classmethod
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
         base, new = node.operands
+        if 0 in node.operand_metas[1].shape:
+            return [base]
         return [b.insert_slice(new, base, node.attrs["starts"], node.attrs["strides"])]
 
     @classmethod

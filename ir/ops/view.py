@@ -269,6 +269,8 @@ class Slice(View):
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
         (x,), out = node.operands, node.result_metas[0]
         starts, strides = node.attrs["starts"], node.attrs["strides"]
+        if 0 in out.shape:
+            return [nothing(b, out)]
         if min(strides, default=1) > 0:
             return [b.slice(x, starts, out.shape, strides)]
         source = b.value(x)
@@ -374,6 +376,11 @@ def forward(
     ]
     turned = [0 if c == 0 else t for t, c in zip(turned, shape, strict=True)]
     return flip(x, down), turned, [abs(s) for s in strides]
+
+
+def nothing(b: LinalgBuilder, out: TensorMeta) -> Tensor:
+    """A tensor without elements; upstream refuses slices of nothing that begin at the end."""
+    return b.pointwise(out, (), body=lambda s: s.constant(0, out.dtype.element))
 
 
 def inverse(perm: Sequence[int]) -> list[int]:
