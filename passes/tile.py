@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xdsl.context import Context
-from xdsl.dialects import bufferization, cf, func, linalg
+from xdsl.dialects import bufferization, cf, func, linalg, scf
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, SSAValue
@@ -18,6 +18,7 @@ from .schedules.expr import Memory
 from .schedules.index import Space
 from .schedules.nest import write_results
 from .schedules.reduction import lanes_of, write_reduction
+from .schedules.scatter import scratch, write_loop
 
 KERNEL, HERO = "calque.kernel", "calque.hero"
 
@@ -56,7 +57,7 @@ def tile(kernel: func.FuncOp, target: Target) -> None:
     last.detach()
     e = Emitter(block, target, write_reduction)
     _write_asserts(access, e, old)
-    write_results(access, e, results)
+    write_results(access, e, _write_loops(access, e, old, results))
     for op in reversed(old):
         block.erase_op(op, safe_erase=False)
     block.add_op(last)
@@ -74,6 +75,28 @@ def _results(access: Access, ops: Iterable[Operation]) -> list[tuple[SSAValue, M
                 access.same_size(op.dest, d, extent)
             found.append(op)
     return [(op.source, access.memref(op.dest)) for op in found]
+
+
+def _write_loops(
+    access: Access,
+    e: Emitter,
+    ops: Iterable[Operation],
+    results: list[tuple[SSAValue, Memory]],
+) -> list[tuple[SSAValue, Memory]]:
+    """Write the loops over tensors; returns the results that they did not write."""
+    loops = [op for op in ops if isinstance(op, scf.ForOp)]
+    if not loops:
+        return results
+    places = dict(reversed(results))
+
+    def place(value: SSAValue) -> Memory:
+        found = places.pop(value, None)
+        return found if found is not None else scratch(access, e, value)
+
+    for op in loops:
+        write_loop(access, e, op, place)
+    e.forget()
+    return [(v, m) for v, m in results if access.memory.get(v) is not m]
 
 
 def _write_asserts(access: Access, e: Emitter, ops: Iterable[Operation]) -> None:

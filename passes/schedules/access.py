@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from xdsl.dialects import arith, bufferization, cf, linalg, math, memref, tensor
+from xdsl.dialects import arith, bufferization, cf, linalg, math, memref, scf, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseIntOrFPElementsAttr,
@@ -98,10 +98,10 @@ class Access:
         return found
 
     def load(self, memory: Memory, indices: Indices, guards: Guards) -> Expr:
-        key = (Load, id(memory), indices, guards)
+        key = (Load, id(memory), memory.deps, indices, guards)
         found = self._values.get(key)
         if found is None:
-            deps = 0
+            deps = memory.deps
             for i in indices:
                 deps |= i.deps
             for g in guards:
@@ -155,6 +155,10 @@ class Access:
             made = self.operation(owner, [self.scalar(v, env) for v in _scalars(owner)], ())
         self._values[key] = made
         return made
+
+    def bind(self, value: SSAValue, e: Expr) -> None:
+        """Say what a scalar is: an index of a loop, for example."""
+        self._values[Param, value] = e
 
     def as_index(self, e: Expr) -> Ix:
         """An expression of type index as an index."""
@@ -345,6 +349,13 @@ class Access:
             case LinalgStructuredOperation():
                 number = op.results.index(value)
                 found = self.shape(op.outputs[number])
+            case scf.ForOp():
+                found = self.shape(op.iter_args[op.results.index(value)])
+            case Block():
+                loop = op.parent_op()
+                if not isinstance(value, BlockArgument) or not isinstance(loop, scf.ForOp):
+                    raise ScheduleError(_owner(value), f"unknown sizes of {value.type}")
+                found = self.shape(loop.iter_args[value.index - 1])
             case Operation() if op.operands:
                 found = self.shape(op.operands[0])
             case _:

@@ -30,6 +30,8 @@ class Memory:
     contiguous: bool
     source: Memory | None = None
     runs: tuple[tuple[int, ...], ...] = ()
+    # Loops in which the content changes: what is read there is read anew.
+    deps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

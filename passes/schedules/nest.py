@@ -76,7 +76,11 @@ def plan(
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Nest:
     """Choose the loops for results of a shape."""
-    loops, stores = _choose_loops(access, shape, results)
+    return plan_stores(target, *_choose_loops(access, shape, results))
+
+
+def plan_stores(target: Target, loops: Sequence[Atom], stores: list[Store]) -> Nest:
+    """Choose order and vectors of given loops."""
     nest = Nest(stores)
     if not loops:
         return nest
@@ -276,9 +280,11 @@ def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce]) -> None
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def write_nest(e: Emitter, nest: Nest) -> None:
-    """Write the loops and the stores."""
+def write_nest(e: Emitter, nest: Nest, *, parallel: bool = True) -> None:
+    """Write the loops and the stores; sequentially if they are inside of another loop."""
     lane = nest.lane
+    if not parallel and nest.step != nest.width:
+        nest.outer, nest.parallel, nest.step = [*nest.parallel, *nest.outer], [], 0
     loops = [*nest.parallel]
     steps = [1] * len(loops)
     if lane is not None and nest.step:
@@ -287,10 +293,10 @@ def write_nest(e: Emitter, nest: Nest) -> None:
     if not loops:
         _outer(e, nest, nest.outer)
         return
-    parallel(e, loops, steps, lambda: _outer(e, nest, nest.outer))
+    write_parallel(e, loops, steps, lambda: _outer(e, nest, nest.outer))
 
 
-def parallel(
+def write_parallel(
     e: Emitter, loops: Sequence[Atom], steps: Sequence[int], body: Callable[[], None]
 ) -> None:
     """An `scf.parallel` over loops."""

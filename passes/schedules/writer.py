@@ -25,7 +25,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from ...ir.target import Target
-from .expr import INDEX
+from .expr import INDEX, Expr
 from .index import Atom
 
 NO_WRAP: dict[str, Attribute] = {"overflowFlags": arith.IntegerOverflowAttr("none")}
@@ -107,6 +107,12 @@ class Writer:
             yield scope
         finally:
             self.stack = self.stack[:-1]
+
+    def forget(self) -> None:
+        """Compute values anew from here on, because memory has changed."""
+        for scope in self.stack:
+            for key in [k for k in scope.values if isinstance(k, Expr)]:
+                del scope.values[key]
 
     # ---- operations -----------------------------------------------------------------------------
 
