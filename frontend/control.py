@@ -14,6 +14,7 @@ from xdsl.ir import Region, SSAValue
 from ..ir.op import Builder
 from ..ir.ops import control, select, stack
 from ..ir.ops.control import Yield
+from ..ir.ops.scan import scan as emit_scan
 from ..ir.types import TensorMeta, meta_of, to_type
 from .pytree import flatten, unflatten
 from .storage import Storage
@@ -179,7 +180,7 @@ def scan(
     grads = [m.dtype.is_floating_point for m in metas]
     body = _Traced(trace, combine_fn, metas, call, grads)
     captured = body.trace.outside
-    results = control.scan(
+    results = emit_scan(
         [trace.value(x) for x in inits],
         [trace.value(x) for x in items],
         [trace.value(x) for x in captured],
