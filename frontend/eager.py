@@ -29,6 +29,7 @@ from ..ir.verify import set_guards
 from . import strided
 from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
+from .errors import run
 from .storage import view_geometry
 from .tensor import Tensor
 
@@ -124,7 +125,7 @@ def _run(
     sizes = tuple(shapes[i][d] for i, d in entry.order)
     call = entry.program.prepare(sizes)
     outputs = [empty_concrete(m) for m in results]
-    call.run([x.data_ptr() for x in operands] + [x.data_ptr() for x in outputs])
+    run(call, [x.data_ptr() for x in (*operands, *outputs)])
     return outputs
 
 

@@ -10,6 +10,7 @@ from .autograd import _sequence, edge_of
 from .creation import zeros
 from .driver import compile_graph
 from .eager import aligned
+from .errors import run
 from .gradmode import is_grad_enabled
 from .storage import Storage
 from .tensor import Tensor
@@ -84,7 +85,7 @@ class CompiledBackward:
             for n in shape:
                 nbytes *= n
             grads.append(Tensor._concrete(Storage(Buffer.empty(nbytes)), meta.with_shape(shape)))
-        call.run([x.data_ptr() for x in tensors] + [g.data_ptr() for g in grads])
+        run(call, [x.data_ptr() for x in (*tensors, *grads)])
         return grads
 
     def release(self) -> None:

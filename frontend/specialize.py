@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.sym import MIN, Expr
-from ..runtime.executable import KernelError
 from ..runtime.memory import Buffer
 from .capture import Captured
 from .driver import Program, compile_graph
 from .eager import contiguous
+from .errors import run
 from .pytree import unflatten
 from .storage import Storage, is_contiguous
 from .tensor import Tensor
@@ -86,10 +86,7 @@ class Entry:
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta.with_shape(shape)))
-        try:
-            call.run(pointers)
-        except KernelError as error:
-            raise _user_error(error) from None
+        run(call, pointers)
         self._commit(keep, outputs)
         returned = [outputs[slot] if isinstance(slot, int) else slot for slot in captured.returned]
         if captured.backward is not None:
@@ -135,11 +132,3 @@ class Entry:
             elif result.role == "grad":
                 assert result.tensor is not None
                 result.tensor._grad = output
-
-
-def _user_error(error: KernelError) -> Exception:
-    """The exception of a failed check: index errors are IndexError as in PyTorch."""
-    text = str(error)
-    if error.message.startswith(("index", "Index")):
-        return IndexError(text)
-    return RuntimeError(text)

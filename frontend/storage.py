@@ -77,6 +77,11 @@ def view_geometry(
             moved = sum(a * st for a, st, n in zip(starts, strides, sizes, strict=True) if n)
             out_strides = tuple(st * s for st, s in zip(strides, steps, strict=True))
             return sizes, out_strides, offset + (moved if 0 not in sizes else 0)
+        case "calque.as_strided":
+            # It counts elements of a vector, which may itself be strided.
+            (step,) = strides
+            moved = tuple(step * s for s in attrs["strides"])
+            return tuple(attrs["shape"]), moved, offset + step * attrs["offset"]
         case "calque.reshape":
             target = tuple(attrs["shape"])
             found = reshape_strides(shape, strides, target)

@@ -293,10 +293,13 @@ def evaluate(op: type[Op], operands: Sequence[Value], attrs: Mapping[str, Any]) 
         raise NotImplementedError(f"'{op.name}' has no NumPy reference")
     with np.errstate(all="ignore"):
         results = op.REFERENCE(*arrays, **attrs)
-    results = results if isinstance(results, tuple) else (results,)
+        results = results if isinstance(results, tuple) else (results,)
+        typed = [
+            np.asarray(r).astype(m.dtype.numpy, copy=False)
+            for r, m in zip(results, metas, strict=True)
+        ]
     out = []
-    for meta, result in zip(metas, results, strict=True):
-        array = np.asarray(result).astype(meta.dtype.numpy, copy=False)
+    for meta, array in zip(metas, typed, strict=True):
         if array.shape != tuple(meta.shape):
             raise AssertionError(f"the reference of '{op.name}' gave {array.shape}, not {meta}")
         out.append(array)

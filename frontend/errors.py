@@ -1,0 +1,16 @@
+"""Failures of compiled code as the exceptions that users expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..runtime.executable import Call, KernelError
+
+
+def run(call: Call, pointers: Sequence[int]) -> None:
+    """Run a prepared call; a failed check raises IndexError or RuntimeError as PyTorch would."""
+    try:
+        call.run(pointers)
+    except KernelError as error:
+        kind = IndexError if error.message.lower().startswith("index") else RuntimeError
+        raise kind(str(error)) from None
