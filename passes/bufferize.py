@@ -294,6 +294,10 @@ class _Host:
             return self._dim(op)
         if isinstance(op, _VIEWS):
             return self._view(op)
+        if isinstance(op, tensor.EmptyOp) and 0 in op.tensor.type.get_shape():
+            # What a reshape of no elements is.
+            type_ = buffer_type(op.tensor.type)
+            return self._alloc(type_.get_shape(), type_)
         if any(isinstance(v.type, TensorType) for v in (*op.operands, *op.results)):
             raise ValueError(f"'{op.name}' in @main: the host function only calls kernels")
         made = op.clone({v: self.value(v) for v in op.operands})

@@ -1,28 +1,298 @@
-"""Deciding on the graph which operators become one kernel."""
+"""Deciding on the graph which operators become one kernel.
+
+The operators of `@main` are visited from the last to the first. Each either joins the group of
+the earliest of its readers or starts a group of its own. Because it only ever joins the earliest,
+every group comes before all that read it, and no two groups can need each other.
+
+What may join depends on the iteration space of a group: `full` elements, and `rows` row values
+where the group reduces rows or uses one value per row (softmax, layer-norm and their gradients
+are one such group). A product of matrices takes in what is computed from it element by element
+(bias, activation, residual). Views, constants and broadcasts take no part: they are computed
+again in each group that reads them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from ..ir.op import Op
+from ..ir.ops.view import BroadcastTo, Reshape, Transpose
+from ..ir.sym import Dim
+from ..ir.types import meta_of
+from .kinds import OTHER, ROW, SAME, kind_of, reduces_rows, relation
 from .outline import Group, outline
+from .signature import aliased_results
+
+MAX_OPS = 96
 
 
+@dataclass(frozen=True)
 class Fuse(ModulePass):
-    """Outline groups of operators that become one kernel each."""
+    """Outline groups of operators that become one kernel each.
+
+    `elementwise`, `rows` and `epilogue` false leave each elementwise operator, each reduction of
+    rows, each product of matrices apart.
+    """
 
     name = "fuse"
+    elementwise: bool = True
+    rows: bool = True
+    epilogue: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        fuse(op)
+        fuse(op, self)
 
 
-def fuse(module: ModuleOp) -> None:
+def fuse(module: ModuleOp, options: Fuse | None = None) -> None:
     """Group the operators of `@main` and outline the groups."""
     for main in list(module.ops):
         if isinstance(main, func.FuncOp) and main.sym_name.data == "main":
-            groups = [Group([op]) for op in main.body.block.ops if isinstance(op, Op)]
-            outline(module, main, groups)
+            outline(module, main, Grouping(main, options or Fuse()).groups())
+
+
+@dataclass(eq=False, slots=True)
+class _Open(Group):
+    """A group that may still grow. `time` orders groups: readers have a later one."""
+
+    time: int = 0
+    full: Dim = 1
+    rows: Dim | None = None
+    root: Op | None = None
+    keeps_state: bool = False
+    looks_up: bool = False
+
+
+# Where a value is read: the group (None for @main itself), how, and the operator that reads it.
+@dataclass(frozen=True, slots=True)
+class _Use:
+    group: _Open | None
+    time: int
+    how: int
+    reader: Operation
+
+
+@dataclass(eq=False, slots=True)
+class Grouping:
+    """One backward sweep over a function."""
+
+    main: func.FuncOp
+    options: Fuse
+    made: list[_Open] = field(default_factory=list)
+    of: dict[Operation, _Open] = field(default_factory=dict)
+    # Free operators whose value is needed in memory, and how the others are read.
+    stored: set[Operation] = field(default_factory=set)
+    through: dict[Operation, list[_Use]] = field(default_factory=dict)
+    state: set[SSAValue] = field(default_factory=set)
+
+    def groups(self) -> list[Group]:
+        """The groups, each with the free operators that it computes again."""
+        block: Block = self.main.body.block
+        self.state = aliased_results(self.main)
+        op = block.last_op
+        while op is not None:
+            if isinstance(op, Op):
+                self._visit(op)
+            else:
+                self._need_stored(op.operands)
+            op = op.prev_op
+        for group in self.made:
+            group.ops.reverse()
+            group.shared = self._shared(group)
+        return list(reversed(self.made))
+
+    def _visit(self, op: Op) -> None:
+        kind = kind_of(op)
+        if kind == "free":
+            self._visit_free(op)
+            return
+        uses = self._uses(op)
+        if not uses:
+            return  # dead
+        target = min(uses, key=lambda u: u.time).group
+        if target is not None and self._joins(op, kind, target, uses):
+            target.ops.append(op)
+            self.of[op] = target
+            target.keeps_state |= any(r in self.state for r in op.results)
+            target.looks_up |= kind == "lookup"
+        else:
+            self._start(op, kind)
+        if kind not in ("map", "lookup", "reduce"):
+            self._need_stored(op.operands, op)
+
+    def _visit_free(self, op: Op) -> None:
+        uses = self._uses(op)
+        if op not in self.stored:
+            how = relation(op)
+            self.through[op] = [_Use(u.group, u.time, u.how | how, u.reader) for u in uses]
+        elif isinstance(op, Reshape):
+            # A free view of memory: it stays in @main.
+            time = min((u.time for u in uses), default=0)
+            self.through[op] = [_Use(None, time, SAME, op)]
+            self._need_stored(op.operands)
+        else:
+            self._start(op, "free")
+
+    def _uses(self, op: Op) -> list[_Use]:
+        """Who reads the results of an operator, free operators looked through."""
+        found: list[_Use] = []
+        for result in op.results:
+            for use in result.uses:
+                reader = use.operation
+                group = self.of.get(reader)
+                if group is not None:
+                    found.append(_Use(group, group.time, SAME, reader))
+                elif reader in self.through:
+                    found += self.through[reader]
+                elif not isinstance(reader, Op):
+                    found.append(_Use(None, 1, SAME, reader))
+        return found
+
+    def _start(self, op: Op, kind: str) -> None:
+        group = _Open([op], time=-1 - len(self.made), root=op)
+        group.full = meta_of(op.results[0]).numel
+        group.keeps_state = any(r in self.state for r in op.results)
+        group.looks_up = kind == "lookup"
+        group.hero = _HEROES.get(kind, "elementwise")
+        if kind == "reduce":
+            _reduce_in(group, op)
+        self.made.append(group)
+        self.of[op] = group
+
+    # ---- what may join -------------------------------------------------------------------------
+
+    def _joins(self, op: Op, kind: str, group: _Open, uses: list[_Use]) -> bool:
+        inside = [u for u in uses if u.group is group]
+        how = 0
+        for u in inside:
+            how |= u.how
+        if how & OTHER or len(group.ops) >= MAX_OPS:
+            return False
+        alone = len(inside) == len(uses)
+        match kind:
+            case "map" | "lookup":
+                return self.options.elementwise and self._joins_map(
+                    op, kind, group, inside, how, alone
+                )
+            case "reduce":
+                return self.options.rows and self._joins_reduce(op, group, how, alone)
+            case "matmul" | "conv":
+                return self.options.epilogue and self._joins_product(op, kind, group, how, alone)
+        return False
+
+    def _joins_map(
+        self, op: Op, kind: str, group: _Open, inside: list[_Use], how: int, alone: bool
+    ) -> bool:
+        if group.hero not in ("elementwise", "rowwise", "reduce"):
+            return False
+        size = meta_of(op.results[0]).numel
+        if kind == "lookup" and (group.keeps_state or not alone):
+            return False
+        if any(r in self.state for r in op.results) and (group.looks_up or how & ROW):
+            return False
+        if how & ROW:
+            return self._takes_rows(group, size)
+        if size == group.full:
+            return alone or group.hero != "reduce"
+        return size == group.rows
+
+    def _takes_rows(self, group: _Open, size: Dim) -> bool:
+        """Whether a value per row may be computed in a group."""
+        if not self.options.rows or size == 1 or group.hero == "reduce":
+            return False
+        if group.rows is None:
+            group.rows = size
+            group.hero = "rowwise"
+        return group.rows == size
+
+    def _joins_reduce(self, op: Op, group: _Open, how: int, alone: bool) -> bool:
+        x, size = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
+        if group.hero not in ("elementwise", "rowwise") or (group.looks_up and not alone):
+            return False
+        if reduces_rows(op):
+            if group.full == x and size != 1 and group.rows in (None, size):
+                group.rows, group.hero = size, "rowwise"
+                return True
+        elif not alone:
+            return False
+        if group.full == size and group.rows is None and not how & ROW and not group.looks_up:
+            # The group computes with the results: the reduction's operand is the full space now.
+            _reduce_in(group, op)
+            return True
+        return False
+
+    def _joins_product(self, op: Op, kind: str, group: _Open, how: int, alone: bool) -> bool:
+        fits = group.hero == "elementwise" and group.full == meta_of(op.results[0]).numel
+        if not fits or not alone or how or group.keeps_state or group.looks_up:
+            return False
+        group.hero, group.root = kind, op
+        return True
+
+    # ---- free operators --------------------------------------------------------------------------
+
+    def _need_stored(self, values: Iterable[SSAValue], reader: Op | None = None) -> None:
+        """Free operators whose value an operation reads from memory.
+
+        A product of matrices reads through transposes and broadcasts; all read constants.
+        """
+        for v in values:
+            op = v.owner
+            while isinstance(op, Op) and kind_of(op) == "free":
+                if reader is None or not op.operands:
+                    break
+                through = isinstance(op, BroadcastTo | Transpose)
+                if kind_of(reader) != "matmul" or not through:
+                    break
+                op = op.operands[0].owner
+            if isinstance(op, Op) and kind_of(op) == "free":
+                if reader is not None and _is_fill(op):
+                    continue
+                self.stored.add(op)
+
+    def _shared(self, group: Group) -> list[Op]:
+        """The free operators that a group computes again."""
+        found: dict[Op, None] = {}
+        waiting = list(group.ops)
+        while waiting:
+            for v in waiting.pop().operands:
+                op = v.owner
+                if not isinstance(op, Op) or kind_of(op) != "free" or op in found:
+                    continue
+                if op not in self.of and not (op in self.stored and isinstance(op, Reshape)):
+                    found[op] = None
+                    waiting.append(op)
+        return list(found)
+
+
+_HEROES = {
+    "reduce": "reduce",
+    "matmul": "matmul",
+    "conv": "conv",
+    "pool": "pool",
+    "scatter": "scatter",
+    "generic": "generic",
+    "free": "view",
+}
+
+
+def _reduce_in(group: _Open, op: Op) -> None:
+    """Make a group one that reduces: its full space is the operand of the reduction."""
+    group.full, group.rows = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
+    group.hero = "rowwise" if reduces_rows(op) else "reduce"
+    group.root = op
+
+
+def _is_fill(op: Op) -> bool:
+    """A constant, or one repeated: computed in place of reading it."""
+    while isinstance(op, BroadcastTo):
+        owner = op.operands[0].owner
+        if not isinstance(owner, Op):
+            return False
+        op = owner
+    return kind_of(op) == "free" and not op.operands

@@ -49,14 +49,45 @@ def outline(module: ModuleOp, main: func.FuncOp, groups: Sequence[Group]) -> Non
     """
     block = main.body.block
     order = {op: i for i, op in enumerate(block.ops)}
-    owner: dict[Operation, Group] = {op: g for g in groups for op in g.ops}
+    owned = {op for g in groups for op in g.ops}
+    parts = [_Part(g, order) for g in groups]
+    rest = _live([op for op in block.ops if op not in owned], parts)
+    needed = {v for part in parts for v in part.inputs} | {v for op in rest for v in op.operands}
     functions = _Functions(module, main)
-    made = [functions.make(g, owner, order) for g in groups]
-    units: dict[Operation, _Unit] = {op: unit for unit in made for op in unit.group.ops}
-    rest = [op for op in block.ops if op not in owner]
+    units: dict[Operation, _Unit] = {}
+    for part in parts:
+        unit = functions.make(part, [v for v in part.results() if v in needed])
+        units.update(dict.fromkeys(part.group.ops, unit))
     for op in rest:
         units[op] = _Unit(Group([]), list(op.operands), list(op.results), None, op)
-    _emit(block, _ordered(units, order), order)
+    _emit(block, _ordered(units, order))
+
+
+class _Part:
+    """A group with what it reads: its operators in order, shared ones included."""
+
+    def __init__(self, group: Group, order: dict[Operation, int]) -> None:
+        self.group = group
+        self.ops = sorted({*group.ops, *group.shared}, key=order.__getitem__)
+        self.members = set(self.ops)
+        self.inputs: list[SSAValue] = list(
+            dict.fromkeys(v for op in self.ops for v in op.operands if v.owner not in self.members)
+        )
+
+    def results(self) -> list[SSAValue]:
+        """What the operators of the group itself compute."""
+        return [r for op in self.group.ops for r in op.results]
+
+
+def _live(ops: Sequence[Operation], parts: Sequence[_Part]) -> list[Operation]:
+    """The operations among `ops` that stay: those that something outside of groups reads."""
+    wanted = {v for part in parts for v in part.inputs}
+    kept: list[Operation] = []
+    for op in reversed(ops):
+        if not isinstance(op, Op) or any(r in wanted for r in op.results):
+            kept.append(op)
+            wanted.update(op.operands)
+    return kept[::-1]
 
 
 @dataclass(eq=False, slots=True)
@@ -100,12 +131,12 @@ def _ordered(units: dict[Operation, _Unit], order: dict[Operation, int]) -> list
     return out
 
 
-def _emit(block: Block, units: Sequence[_Unit], order: dict[Operation, int]) -> None:
-    """Rebuild a block from units; operators that nothing reads any more go."""
+def _emit(block: Block, units: Sequence[_Unit]) -> None:
+    """Rebuild a block from units; what is in groups now goes."""
+    staying = {unit.op for unit in units}
     for op in list(block.ops):
         op.detach()
-    for unit in units:
-        for op in unit.group.ops:
+        if op not in staying:
             op.operands = ()
     now: dict[SSAValue, SSAValue] = {}
     for unit in units:
@@ -123,12 +154,6 @@ def _emit(block: Block, units: Sequence[_Unit], order: dict[Operation, int]) -> 
             new.name_hint = old.name_hint
             old.replace_all_uses_with(new)
             now[old] = new
-    for op in sorted(
-        (u.op for u in units if u.op is not None), key=order.__getitem__, reverse=True
-    ):
-        if isinstance(op, Op) and all(r.first_use is None for r in op.results):
-            op.detach()
-            op.erase()
 
 
 class _Functions:
@@ -139,28 +164,12 @@ class _Functions:
         self.main = main
         self.known: dict[Any, func.FuncOp] = {}
 
-    def make(
-        self, group: Group, owner: dict[Operation, Group], order: dict[Operation, int]
-    ) -> _Unit:
+    def make(self, part: _Part, outputs: list[SSAValue]) -> _Unit:
         """The function of a group: made now, or one of the same structure."""
-        ops = sorted({*group.ops, *group.shared}, key=order.__getitem__)
-        members = set(ops)
-        outputs: list[SSAValue] = [
-            r
-            for op in group.ops
-            for r in op.results
-            if any(u.operation not in members for u in r.uses)
-            or any(u.operation in members and owner.get(u.operation) is not group for u in r.uses)
-        ]
-        numbers: dict[SSAValue, int] = {}
-        inputs: list[SSAValue] = []
-        key: list[Any] = [group.hero]
+        group, ops, inputs = part.group, part.ops, part.inputs
+        numbers: dict[SSAValue, int] = {v: i for i, v in enumerate(inputs)}
+        key: list[Any] = [group.hero, len(inputs), *[v.type for v in inputs]]
         for op in ops:
-            for v in op.operands:
-                if v not in numbers and v.owner not in members:
-                    numbers[v] = len(numbers)
-                    inputs.append(v)
-                    key.append((len(key), v.type))
             key.append((type(op), *[numbers[v] for v in op.operands], *op.attributes.items()))
             for r in op.results:
                 numbers[r] = len(numbers)

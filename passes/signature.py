@@ -54,6 +54,15 @@ def result_shapes(function: func.FuncOp) -> list[Shape | None]:
     return [shape_of(t, a) for t, a in zip(types, attrs, strict=True)]
 
 
+def aliased_results(main: func.FuncOp) -> set[SSAValue]:
+    """The values that main returns as the new content of one of its arguments."""
+    last = main.body.block.last_op
+    if main.res_attrs is None or last is None:
+        return set()
+    pairs = zip(last.operands, main.res_attrs.data, strict=True)
+    return {v for v, attrs in pairs if ALIAS in attrs.data}
+
+
 def dims_of(host: func.FuncOp, role: str) -> list[Shape]:
     """The symbolic sizes of a host function's arguments of one role."""
     shapes: list[Shape] = []
@@ -132,7 +141,9 @@ class HostSignature:
         return known
 
     def _out_shape(self, value: SSAValue, attrs: DictionaryAttr) -> Shape:
-        shape = shape_of(value.type, attrs) or self.shape_of(value)
+        shape = shape_of(value.type, attrs)
+        if shape is None:
+            shape = self.shape_of(value)
         if shape is None:
             raise ValueError(f"a result of @main of type {value.type} needs {DIMS} for its sizes")
         return shape

@@ -1,0 +1,96 @@
+"""What fusion needs to know of each operator."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..ir.op import Op
+from ..ir.ops._elementwise import Elementwise
+from ..ir.ops.conv import Conv
+from ..ir.ops.creation import Constant, Iota, Size
+from ..ir.ops.index import CheckIndex, Gather, Take
+from ..ir.ops.matmul import Matmul
+from ..ir.ops.pool import Pool
+from ..ir.ops.random import RandomBits
+from ..ir.ops.reduce import ArgReduction, Reduction
+from ..ir.ops.scatter import Update
+from ..ir.ops.shape import Pad
+from ..ir.ops.view import BroadcastTo, Reshape, Slice, Transpose
+from ..ir.sym import Dim
+from ..ir.types import Shape, meta_of
+
+Kind = Literal["free", "map", "lookup", "reduce", "matmul", "conv", "pool", "scatter", "generic"]
+
+# In the order in which they are asked: the first base class that fits decides.
+_KINDS: tuple[tuple[type[Op], Kind], ...] = (
+    (Constant, "free"),
+    (Iota, "free"),
+    (Size, "free"),
+    (BroadcastTo, "free"),
+    (Reshape, "free"),
+    (Transpose, "free"),
+    (Slice, "free"),
+    (Elementwise, "map"),
+    (RandomBits, "lookup"),
+    (CheckIndex, "lookup"),
+    (Take, "lookup"),
+    (Gather, "lookup"),
+    (Pad, "lookup"),
+    (Reduction, "reduce"),
+    (ArgReduction, "reduce"),
+    (Matmul, "matmul"),
+    (Conv, "conv"),
+    (Pool, "pool"),
+    (Update, "scatter"),
+)
+_known: dict[type[Op], Kind] = {}
+
+
+def kind_of(op: Op) -> Kind:
+    """How an operator takes part in fusion.
+
+    "free" ones are computed again wherever they are read: views and constants. "map" and "lookup"
+    compute each element from a few others; a lookup reads at computed indices, or can fail.
+    """
+    found = _known.get(type(op))
+    if found is None:
+        kinds: list[Kind] = [k for c, k in _KINDS if issubclass(type(op), c)]
+        found = _known[type(op)] = kinds[0] if kinds else "generic"
+    return found
+
+
+# How a value is read through free operators: the same elements in the same order, each row's
+# value once per element of the row, or in any other way.
+SAME, ROW, OTHER = 0, 1, 2
+
+
+def relation(op: Op) -> int:
+    """How a free operator changes the reading of its operand."""
+    if isinstance(op, Reshape):
+        return SAME
+    if isinstance(op, BroadcastTo):
+        return broadcast_relation(meta_of(op.operands[0]).shape, meta_of(op.results[0]).shape)
+    return OTHER
+
+
+def broadcast_relation(source: Shape, target: Shape) -> int:
+    """SAME, ROW where only trailing dimensions are repeated, else OTHER."""
+    lead = len(target) - len(source)
+    repeated = [i < lead or source[i - lead] != d for i, d in enumerate(target) if not _is_one(d)]
+    if not any(repeated):
+        return SAME
+    return ROW if all(repeated[repeated.index(True) :]) else OTHER
+
+
+def _is_one(d: Dim) -> bool:
+    return isinstance(d, int) and d == 1
+
+
+def reduces_rows(op: Op) -> bool:
+    """Whether a reduction takes trailing dimensions only, so that each row gives one value."""
+    shape = meta_of(op.operands[0]).shape
+    attrs = op.attrs
+    dims = attrs["dims"] if "dims" in attrs else (attrs["dim"],)
+    taken = {d % len(shape) for d in dims} if shape else set()
+    flags = [i in taken for i, d in enumerate(shape) if not _is_one(d)]
+    return not any(flags) or all(flags[flags.index(True) :])
