@@ -16,10 +16,15 @@ from ..ir.target import Target
 from .schedules.access import Access
 from .schedules.emit import Emitter
 from .schedules.expr import Memory
-from .schedules.index import Space
+from .schedules.index import Ix, Space
+from .schedules.matmul import write_product
 from .schedules.nest import write_results
+from .schedules.product import find_product
 from .schedules.reduction import lanes_of, write_reduction
 from .schedules.scatter import scratch, write_loop
+
+# Whether a group has a product of matrices; where it may be either, the operations decide.
+_CONTRACTS = {"matmul": True, "conv": True, "rowwise": False, "reduce": False}
 
 KERNEL, HERO = "calque.kernel", "calque.hero"
 
@@ -51,14 +56,14 @@ def tile(kernel: func.FuncOp, target: Target) -> None:
     access = Access(
         Space(),
         lambda element: lanes_of(target, element),
-        contract=hero in (StringAttr("matmul"), StringAttr("conv")),
+        contract=_CONTRACTS.get(hero.data) if isinstance(hero, StringAttr) else None,
     )
     results = _results(access, old)
     last = old.pop()
     last.detach()
     e = Emitter(block, target, write_reduction)
     _write_asserts(access, e, old)
-    write_results(access, e, _write_loops(access, e, old, results))
+    _write_groups(access, e, _write_loops(access, e, old, results))
     for op in reversed(old):
         block.erase_op(op, safe_erase=False)
     block.add_op(last)
@@ -98,6 +103,21 @@ def _write_loops(
         write_loop(access, e, op, place)
     e.forget()
     return [(v, m) for v, m in results if access.memory.get(v) is not m]
+
+
+def _write_groups(
+    access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]
+) -> None:
+    """Write results, those of one shape together."""
+    groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
+    for value, memory in results:
+        groups.setdefault(access.shape(value), []).append((value, memory))
+    for shape, group in groups.items():
+        product = find_product(access, e.target, shape, group)
+        if product is None:
+            write_results(access, e, group)
+        else:
+            write_product(access.space, e, product)
 
 
 def _write_asserts(access: Access, e: Emitter, ops: Iterable[Operation]) -> None:

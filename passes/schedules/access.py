@@ -63,11 +63,11 @@ class ScheduleError(Exception):
 class Access:
     """The elements of a kernel's tensors. `memory` says which tensors live in memory; `lanes`
     gives the number of lanes over which a reduction in a type is interleaved, and `contract`
-    that sums of products are to be taken as products of matrices."""
+    whether sums of products are products of matrices (None: not known)."""
 
     space: Space
     lanes: Callable[[Attribute], int]
-    contract: bool = False
+    contract: bool | None = None
     memory: dict[SSAValue, Memory] = field(default_factory=dict)
     _values: dict[Any, Expr] = field(default_factory=dict)
     _shapes: dict[SSAValue, Indices] = field(default_factory=dict)

@@ -116,6 +116,8 @@ class Generic:
         kept = [d for d, e in enumerate(self.extents) if e.constant != 1]
         made = self._reduce_over(long, fixed, inits, guards, merge=False)
         if made.product is not None:
+            if len(long) > 1:
+                made = self._reduce_over(long, fixed, inits, guards, merge=True)
             made.order = "dot"
             return self._finish(made)
         if kept[-1] != long[-1]:
@@ -170,9 +172,19 @@ class Generic:
             yields,
             plain_combines(accs, yields),
             deps & ~bits,
-            product_of(accs, yields, self.access.contract),
+            product_of(accs, yields, self._contracts()),
         )
         return made
+
+    def _contracts(self) -> bool:
+        """Whether a sum of products is one of matrices: where nothing says so, if each factor
+        varies over a loop that the other does not know."""
+        if self.access.contract is not None:
+            return self.access.contract
+        if self.first_out != 2:
+            return False
+        a, b = ({d for d in range(len(self.reduced)) if _uses(m, d)} for m in self.maps[:2])
+        return bool(a - b) and bool(b - a)
 
     def _accumulate(
         self, bits: int, here: Sequence[Ix], inits: Sequence[Expr], guards: Guards
@@ -233,6 +245,10 @@ def _deps(*expressions: Expr) -> int:
     for e in expressions:
         deps |= e.deps
     return deps
+
+
+def _uses(items: Sequence[AffineExpr], dim: int) -> bool:
+    return any(dim in item.used_dims() for item in items)
 
 
 def _is_size(extent: Ix) -> bool:

@@ -76,7 +76,7 @@ def plan(
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Nest:
     """Choose the loops for results of a shape."""
-    return plan_stores(target, *_choose_loops(access, shape, results))
+    return plan_stores(target, *choose_loops(access, shape, results))
 
 
 def plan_stores(target: Target, loops: Sequence[Atom], stores: list[Store]) -> Nest:
@@ -99,7 +99,7 @@ def plan_stores(target: Target, loops: Sequence[Atom], stores: list[Store]) -> N
     return nest
 
 
-def _choose_loops(
+def choose_loops(
     access: Access, shape: tuple[Ix, ...], results: Sequence[tuple[SSAValue, Memory]]
 ) -> tuple[list[Atom], list[Store]]:
     """Loops over a shape, adjacent dimensions made one where no access tells them apart."""
@@ -209,6 +209,11 @@ def _reduces(expressions: Sequence[Expr]) -> list[Reduce]:
         if isinstance(x, Result):
             found.setdefault(id(x.reduce), x.reduce)
     return list(found.values())
+
+
+def score(loop: Atom, *roots: Expr) -> int:
+    """How well a loop suits as vectors for computing some expressions."""
+    return _score(loop, (), walk(*roots))
 
 
 def _score(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:

@@ -274,6 +274,11 @@ def identity(op: Operation, element: Attribute) -> Attribute:
     return _number(0, element)
 
 
+def zero_of(element: Attribute) -> Attribute:
+    """0 of a scalar type."""
+    return _number(0, element)
+
+
 def _number(value: float, element: Attribute) -> Attribute:
     if isinstance(element, IntegerType):
         return IntegerAttr(int(value), element)

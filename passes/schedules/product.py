@@ -1,0 +1,223 @@
+"""Products of matrices: what is multiplied, over which loops, in what blocks.
+
+A kernel is a product if its results depend on one reduction whose body is a sum of products
+``a * b``. The loops of the result fall into those that only `a` depends on (rows), those that
+only `b` depends on (columns) and those that both depend on (batches).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type
+from xdsl.ir import Attribute, SSAValue
+
+from ...ir.target import Target
+from .access import Access
+from .emit import is_row
+from .expr import Apply, Expr, Load, Memory, Reduce, Result, walk
+from .index import ONE, ZERO, Atom, Ix, coefficient
+from .nest import Store, choose_loops
+
+COLUMNS = 64
+"""Columns of the result that a task computes."""
+
+ROW_TILES = 18
+"""Register tiles above each other in one task: its block of A stays in the second-level cache."""
+
+K_WHOLE, K_BLOCK = 768, 512
+"""The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""
+
+
+@dataclass(slots=True)
+class View:
+    """A matrix that lies in memory: element (i, j) is at `offset + i * rows + j * columns`."""
+
+    memory: Memory
+    offset: Ix
+    rows: Ix
+    columns: Ix
+
+
+@dataclass(slots=True)
+class Product:
+    """``sum over k of a[m, k] * b[k, n]``, and what becomes of it.
+
+    `rows` and `columns` are the loops m and n (m may be missing), `outer` all other loops. `a`
+    and `b` are views if they can be read where they are, else None. `out` is the result as a
+    matrix of the accumulators' type if the sums may be kept there.
+    """
+
+    result: Result
+    stores: list[Store]
+    left: Expr
+    right: Expr
+    rows: Atom | None
+    columns: Atom
+    k: Atom
+    outer: list[Atom]
+    element: Attribute
+    a: View | None = None
+    b: View | None = None
+    out: View | None = None
+    tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, COLUMNS, False, 1))
+
+    @property
+    def m(self) -> Ix:
+        return ONE if self.rows is None else self.rows.extent
+
+    @property
+    def n(self) -> Ix:
+        return self.columns.extent
+
+
+@dataclass(slots=True)
+class Blocks:
+    """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
+    task computes `nc` columns and `tiles` register tiles of rows; `pack` copies B."""
+
+    mr: int
+    nr: int
+    width: int
+    nc: int
+    pack: bool
+    tiles: int
+
+
+def find_product(
+    access: Access,
+    target: Target,
+    shape: tuple[Ix, ...],
+    results: Sequence[tuple[SSAValue, Memory]],
+) -> Product | None:
+    """The product that results of one shape are computed from, None if they are none."""
+    loops, stores = choose_loops(access, shape, results)
+    found = [x for x in walk(*[s.value for s in stores]) if isinstance(x, Result)]
+    if len(found) != 1:
+        return None
+    (result,) = found
+    r = result.reduce
+    if r.order != "dot" or r.product is None or len(r.loops) != 1:
+        return None
+    if not isinstance(result.type, Float32Type | Float64Type):
+        return None
+    product = _classify(result, r, loops, stores)
+    if product is None or any(x.extent.constant == 0 for x in (*loops, *r.loops)):
+        return None
+    product.a = _view(product.left, product.rows, product.k, result.type)
+    product.b = _view(product.right, product.k, product.columns, result.type)
+    if product.b is not None and product.b.columns != ONE:
+        product.b = None
+    first = product.stores[0]
+    if first.memory.element == result.type:
+        product.out = _matrix(first.memory, first.indices, product.rows, product.columns)
+        if product.out is not None and product.out.columns != ONE:
+            product.out = None
+    product.tile = _blocks(product, target)
+    return product
+
+
+def _classify(
+    result: Result, r: Reduce, loops: Sequence[Atom], stores: list[Store]
+) -> Product | None:
+    """Sort the loops. The loop along which the result is contiguous becomes the columns, factors
+    changing places if need be."""
+    assert r.product is not None
+    left, right = r.product
+    rows = [x for x in loops if left.deps & x.deps and not right.deps & x.deps]
+    columns = [x for x in loops if right.deps & x.deps and not left.deps & x.deps]
+    both = [x for x in loops if left.deps & right.deps & x.deps]
+    if len(rows) + len(columns) + len(both) < len(loops):
+        return None
+    first = stores[0]
+    along = [x for x in loops if is_row(first.memory, [coefficient(i, x) for i in first.indices])]
+    if along and along[0] in both:
+        return None
+    if (along and along[0] in rows) or not columns:
+        left, right, rows, columns = right, left, columns, rows
+    if not columns:
+        return None
+    n = along[0] if along and along[0] in columns else columns[-1]
+    m = max(rows, key=lambda x: (x.extent.constant or 1 << 30), default=None)
+    others = [x for x in loops if x is not n and x is not m]
+    return Product(result, stores, left, right, m, n, r.loops[0], others, result.type)
+
+
+def _view(e: Expr, rows: Atom | None, columns: Atom | None, element: Attribute) -> View | None:
+    """A factor that is an element of memory, perhaps widened, as a matrix."""
+    if isinstance(e, Apply) and isinstance(e.op, arith.ExtFOp):
+        (e,) = e.args
+        if not isinstance(element, Float32Type):
+            return None
+    elif e.type != element:
+        return None
+    if not isinstance(e, Load) or e.guards or not isinstance(e.type, AnyFloat):
+        return None
+    return _matrix(e.memory, e.indices, rows, columns)
+
+
+def _matrix(
+    memory: Memory, indices: Sequence[Ix], rows: Atom | None, columns: Atom | None
+) -> View | None:
+    offset = ZERO
+    for index, stride in zip(indices, memory.strides, strict=True):
+        offset = offset + index * stride
+    strides = []
+    for loop in (rows, columns):
+        if loop is None:
+            strides.append(ZERO)
+            continue
+        step = coefficient(offset, loop)
+        if step is None:
+            return None
+        strides.append(step)
+        offset = offset - step * Ix.of(loop)
+    bits = (rows.deps if rows else 0) | (columns.deps if columns else 0)
+    if (offset.deps | strides[0].deps | strides[1].deps) & bits:
+        return None
+    return View(memory, offset, *strides)
+
+
+def _blocks(p: Product, target: Target) -> Blocks:
+    """Block sizes from the sizes that are known."""
+    mr, vectors = target.tile_shape
+    width = target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
+    m, n, k = p.m.constant, p.n.constant, p.k.extent.constant
+    nr = vectors * width
+    if m is not None and m <= mr // 2:
+        # Few rows: as many columns as keep all accumulators in registers.
+        nr = width * max(vectors, min(8, (target.registers - 4) // (m + 1)))
+        mr = m
+    elif m is not None:
+        tiles = -(-m // mr)
+        mr = -(-m // tiles)
+    if n is not None:
+        while nr > width and nr - width >= n:
+            nr -= width
+    size = target.width(8) // target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
+    large = m is not None and n is not None and k is not None
+    pack = p.b is None or (
+        large and m >= 200 and k > 384 and n * k * size > 1 << 20  # pyright: ignore[reportOptionalOperand]
+    )
+    nc = max(nr, COLUMNS // nr * nr)
+    if m is None:
+        return Blocks(mr, nr, width, nc, pack, ROW_TILES)
+    return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, m, mr, nc))
+
+
+def _tiles_per_task(p: Product, target: Target, m: int, mr: int, nc: int) -> int:
+    """Rows are split among tasks too where there are few columns and batches."""
+    tiles = -(-m // mr)
+    most = tiles if p.out is not None else min(tiles, ROW_TILES)
+    n = p.n.constant
+    if n is None:
+        return min(most, ROW_TILES)
+    tasks = -(-n // nc)
+    for loop in p.outer:
+        tasks *= loop.extent.constant or 1
+    wanted = 4 * target.threads
+    if tasks >= wanted:
+        return most
+    return max(1, min(most, tiles * tasks // wanted))
