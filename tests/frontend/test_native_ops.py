@@ -35,7 +35,7 @@ def compare(op: type[Op], sample: Sample, got: np.ndarray, want: np.ndarray) -> 
     if want.dtype.kind != "f":
         np.testing.assert_array_equal(got, want)
         return
-    eps = np.finfo(want.dtype).eps
+    eps = float(np.finfo(want.dtype).eps)
     terms = reduced(op, sample)
     scale = max((float(np.nanmax(np.abs(a[np.isfinite(a)]), initial=0)) for a in sample.args
                  if a.dtype.kind == "f"), default=0.0)  # fmt: skip
