@@ -81,12 +81,15 @@ STEPS: tuple[tuple[str, str, Callable[[ModuleOp, Target], None]], ...] = (
 def compile_pipeline(module: ModuleOp, options: Options) -> Iterator[tuple[str, ModuleOp]]:
     """Take a graph module, step by step and in place, to the kernel stage.
 
-    Yields ("graph", module) first and then the module after each step, under the step's name.
+    Yields the module as given under "input", after each step under the step's name, and at the
+    end of each stage under the stage's: "graph" (optimized and grouped), "linalg", "kernel".
     """
     target = options.target or Target.host()
-    yield "graph", module
-    for name, _, step in STEPS:
+    yield "input", module
+    for number, (name, stage, step) in enumerate(STEPS):
         step(module, target)
         if options.verify:
             verify(module)
         yield name, module
+        if number + 1 == len(STEPS) or STEPS[number + 1][1] != stage:
+            yield stage, module
