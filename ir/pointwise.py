@@ -26,6 +26,7 @@ from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from . import dtype as dt
 from . import maps
 from .maps import IndexMap, MapItem
 from .scalar import ScalarBuilder
@@ -209,7 +210,7 @@ class Generic:
         body: Callable[[Block, int], Sequence[SSAValue]],
     ) -> Sequence[SSAValue]:
         """Create the operation; `body(block, first accumulator)` gives the yielded scalars."""
-        inputs = list(self.leaves)
+        inputs = [*self.leaves, *self._shape_only(out_maps)]
         operands = [x for x, _ in inputs] + list(inits)
         block = Block(arg_types=[cast("TensorType[Any]", x.type).element_type for x in operands])
         results = body(block, len(inputs))
@@ -229,6 +230,17 @@ class Generic:
         )
         self.owner.insert(made)
         return made.results
+
+    def _shape_only(self, out_maps: Sequence[IndexMap]) -> list[tuple[SSAValue, IndexMap]]:
+        """An input that nothing reads, for the loops whose length no other operand tells."""
+        told = {i for m in (*(m for _, m in self.leaves), *out_maps) for i in m}
+        missing = tuple(i for i in range(len(self.extents)) if i not in told)
+        if not missing:
+            return []
+        shape = [self.extents[i] for i in missing]
+        known = [d for d in shape if d is not None]
+        assert len(known) == len(shape)
+        return [(self.owner.empty(TensorMeta(tuple(known), dt.bool_)), missing)]
 
 
 def iterator_types(iterators: tuple[str, ...]) -> ArrayAttr[Attribute]:

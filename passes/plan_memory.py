@@ -61,8 +61,8 @@ def plan_memory(module: ModuleOp, *, reuse: bool = True) -> None:
         return
     buffers = _liveness(main, functions if reuse else {})
     if not reuse:
-        for i, buffer in enumerate(buffers):
-            buffer.first = buffer.last = i
+        for buffer in buffers:
+            buffer.first, buffer.last = 0, len(buffers)
     arena = _place(buffers)
     _rewrite(main, buffers)
     main.attributes[PLAN] = ArrayAttr([StringAttr(_line(b)) for b in buffers])
