@@ -146,8 +146,12 @@ def capture(
     metas: Sequence[TensorMeta],
     leaves: Sequence[Tensor],
     env: SymEnv,
+    split: bool = True,
 ) -> Captured:
-    """Trace a call of `function` whose tensor arguments have the given metas."""
+    """Trace a call of `function` whose tensor arguments have the given metas.
+
+    Where outputs require gradients, `split` makes a backward program too.
+    """
     surroundings = survey(function)
     trace = Trace(env)
     trace.naming = lambda: named_tensors(surroundings.named)
@@ -162,7 +166,8 @@ def capture(
         returned: list[Any] = []
         out_spec = flatten(out, returned)
         captured = _collect(trace, arguments, returned, out_spec)
-        _split_backward(captured, arguments, returned)
+        if split:
+            _split_backward(captured, arguments, returned)
     captured.argument_shapes = [tuple(x._sizes) for x in leaves]
     captured.argument_metas = list(metas)
     captured.guards = surroundings.guards
@@ -309,6 +314,8 @@ def _argument_names(function: Callable[..., Any], spec: Any, count: int) -> list
     """Names for the tensor arguments: the parameter's, with a path inside of structures."""
     import inspect
 
+    # A module is called through `__call__(*args)`; its `forward` has the names.
+    function = getattr(getattr(function, "__self__", None), "forward", function)
     try:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from .cli_errors import CommandError, one_line
 
 USAGE = """\
 usage: calque <command> [arguments]
 
 commands:
-  opt      run passes on MLIR text: calque opt FILE -p 'pass,pass'
+  trace    write the program of a Python function or module as MLIR
+  opt      run passes on MLIR text
+  compile  take a program to a stage: graph, linalg, kernel, llvm, asm, obj, ptx
+  run      compile a program and run it on files or random data
+  demo     train a convolutional network on images of digits
 
 options:
   --version   print the version
@@ -21,8 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; `argv` defaults to `sys.argv[1:]`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     match arguments:
-        case ["opt", *rest]:
-            return opt(rest)
         case ["--version"]:
             from .. import __version__
 
@@ -31,34 +36,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         case [] | ["--help" | "-h"]:
             print(USAGE, end="")
             return 0 if arguments else 2
-        case [unknown, *_]:
-            print(f"calque: unknown command '{unknown}'\n\n{USAGE}", end="", file=sys.stderr)
-            return 2
+        case [name, *rest]:
+            return _run(name, rest)
     return 2
 
 
-def opt(argv: Sequence[str]) -> int:
-    """Parse MLIR, run the named passes and print the result, with xDSL's options."""
-    from xdsl.xdsl_opt_main import xDSLOptMain
+def _run(name: str, arguments: Sequence[str]) -> int:
+    """Run a command; what a user can mend becomes one line on stderr and status 2."""
+    command = _command(name)
+    if command is None:
+        print(f"calque: unknown command '{name}'\n\n{USAGE}", end="", file=sys.stderr)
+        return 2
+    try:
+        return command(arguments)
+    except CommandError as error:
+        print(f"calque {name}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
-    from ..ir.dialect import complete_xdsl
-    from ..universe import CALQUE, passes
 
-    complete_xdsl()
+def _command(name: str) -> Callable[[Sequence[str]], int] | None:
+    match name:
+        case "opt":
+            from .cli_opt import opt
 
-    class OptMain(xDSLOptMain):
-        """xDSL's driver with calque's dialects and passes; of one name, calque's is meant."""
+            return opt
+        case "trace":
+            from .cli_trace import trace
 
-        def register_all_dialects(self) -> None:
-            super().register_all_dialects()
-            for name, dialect in CALQUE.all_dialects.items():
-                if name not in self.ctx.registered_dialect_names:
-                    self.ctx.register_dialect(name, dialect)
+            return trace
+        case "compile":
+            from .cli_compile import compile
 
-        def register_all_passes(self) -> None:
-            super().register_all_passes()
-            for name, factory in {**CALQUE.all_passes, **passes()}.items():
-                self.register_pass(name, factory)
+            return compile
+        case "run":
+            from .cli_run import run
 
-    OptMain("Runs calque's and xDSL's passes on MLIR text", args=list(argv)).run()
-    return 0
+            return run
+        case "demo":
+            from .demo import demo
+
+            return demo
+    return None

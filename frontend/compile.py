@@ -72,7 +72,7 @@ class CompiledFunction:
 
     def ir(self, stage: str = "graph") -> str:
         """The text of a stage: "graph", "linalg", "kernel", "llvm" or "asm"."""
-        from .inspect import stage_text
+        from .stages import stage_text
 
         return stage_text(self._entry.captured.module(), stage)
 

@@ -123,7 +123,9 @@ def capture_metas(
     function: Callable[..., Any], spec: Any, metas: Sequence[TensorMeta], leaves: Sequence[Any]
 ) -> Captured:
     """Capture with the given metas; sizes have no examples."""
-    return capture(function, spec, metas, leaves, SymEnv())
+    if hasattr(function, "_guard_state"):
+        function = function.__call__  # a module: its paths are the names of its parameters
+    return capture(function, spec, metas, leaves, SymEnv(), split=False)
 
 
 __all__ = ["Node", "Program", "trace"]

@@ -78,15 +78,19 @@ STEPS: tuple[tuple[str, str, Callable[[ModuleOp, Target], None]], ...] = (
 )
 
 
-def compile_pipeline(module: ModuleOp, options: Options) -> Iterator[tuple[str, ModuleOp]]:
-    """Take a graph module, step by step and in place, to the kernel stage.
+def compile_pipeline(
+    module: ModuleOp, options: Options, done: str = "input"
+) -> Iterator[tuple[str, ModuleOp]]:
+    """Take a module, step by step and in place, to the kernel stage.
 
     Yields the module as given under "input", after each step under the step's name, and at the
     end of each stage under the stage's: "graph" (optimized and grouped), "linalg", "kernel".
+    `done` is the last step that the module has behind it, "input" where none is.
     """
     target = options.target or Target.host()
     yield "input", module
-    for number, (name, stage, step) in enumerate(STEPS):
+    first = ["input", *(name for name, _, _ in STEPS)].index(done)
+    for number, (name, stage, step) in enumerate(STEPS[first:], first):
         step(module, target)
         if options.verify:
             verify(module)

@@ -1,0 +1,192 @@
+"""`calque run`: compile a program and run it on files or random data."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir import dtype as dt
+from ..ir.target import Target
+from ..ir.types import TensorMeta
+from ..runtime.artifact import Artifact, ParamSpec
+from ..runtime.executable import Executable, KernelError
+from ..runtime.memory import Buffer
+from .cli_compile import load
+from .cli_errors import CommandError, reported
+from .cli_inputs import is_file_reference, parse_spec
+from .stages import stage_module
+
+_REPEATS = 5
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run an .mlir file or `pkg.mod:object`; print shapes, time and a summary of the values."""
+    parser = argparse.ArgumentParser("calque run", description=__doc__)
+    parser.add_argument(
+        "program", help="an .mlir file of any stage (- for stdin), or pkg.mod:object"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[],
+        help="an .npy file, or f32[8x784] for random numbers; once for each input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", action="append", default=[],
+        help="the .npy file to write a result to; once for each result",
+    )  # fmt: skip
+    parser.add_argument("--weights", help="the .safetensors file with the program's state")
+    parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
+    args = parser.parse_args(argv)
+    rng = np.random.default_rng(args.seed)
+    given = [_input(text, rng) for text in args.input]
+    specs = [_spec_of(a) for a in given]
+    program = load(args.program, specs if not is_file_reference(args.program) else (), args.weights)
+    with reported(args.program):
+        start = time.perf_counter()
+        artifact = _compile(program.module)
+        took = time.perf_counter() - start
+        print(f"{args.program}: {len(artifact.kernels)} kernels compiled in {took * 1e3:.1f} ms")
+        runner = _Runner(artifact)
+        inputs = runner.assign(given, program.values, rng)
+        results = runner.run(inputs)
+    _save(results, args.output)
+    return 0
+
+
+def _compile(module: Any) -> Artifact:
+    from .. import codegen
+    from ..runtime import cache
+
+    return codegen.compile_module(stage_module(module, "kernel"), Target.host(), cache.default())
+
+
+def _input(text: str, rng: np.random.Generator) -> np.ndarray:
+    """The array that an `--input` means."""
+    if not text.endswith("]"):
+        with reported(text):
+            return np.load(text, allow_pickle=False)
+    meta = parse_spec(text)
+    if not all(isinstance(d, int) for d in meta.shape):
+        raise CommandError(f"input '{text}': random data needs sizes that are numbers")
+    return _random(meta, rng)
+
+
+def _random(meta: TensorMeta, rng: np.random.Generator) -> np.ndarray:
+    """Normal floats, and zeros and ones."""
+    shape = tuple(int(d) for d in meta.shape if isinstance(d, int))
+    if meta.dtype.is_floating_point:
+        return rng.standard_normal(shape).astype(meta.dtype.numpy)
+    return rng.integers(0, 2, shape).astype(meta.dtype.numpy)
+
+
+def _spec_of(array: np.ndarray) -> str:
+    try:
+        meta = dt.from_numpy(array.dtype)
+    except (KeyError, ValueError, TypeError):
+        raise CommandError(f"arrays of {array.dtype} are not supported") from None
+    return f"{meta.name}[{'x'.join(map(str, array.shape))}]"
+
+
+class _Runner:
+    """An executable on NumPy arrays."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.executable = Executable(artifact)
+        self.inputs = [p for p in artifact.params if p.role != "output"]
+        self.outputs = [p for p in artifact.params if p.role == "output"]
+
+    def assign(
+        self, given: Sequence[np.ndarray], values: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """An array for each input: from the weights by name, then from those given in order."""
+        left = list(given)
+        out: list[np.ndarray] = []
+        for param in self.inputs:
+            dtype = _dtype(param)
+            if param.name in values:
+                array = values[param.name]
+            elif left:
+                array = left.pop(0)
+            elif all(isinstance(d, int) for d in param.dims):
+                array = _random(TensorMeta(tuple(map(int, param.dims)), dtype), rng)
+            else:
+                shape = "x".join(map(str, param.dims))
+                raise CommandError(f"{param.name}: {dtype.mlir}[{shape}] needs an --input")
+            if array.dtype != dtype.numpy:
+                raise CommandError(f"{param.name} is {dtype.mlir}, not {array.dtype}")
+            out.append(np.array(array, order="C"))
+        if left:
+            raise CommandError(f"{len(given)} inputs are given, {len(given) - len(left)} are taken")
+        return out
+
+    def run(self, arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+        """Run several times, print shapes, time and values; results that are no state."""
+        sizes = self.executable.sizes_of([a.shape for a in arrays])
+        call = self.executable.prepare(sizes)
+        for param, array in zip(self.inputs, arrays, strict=True):
+            print(f"  in   {_summary(param.name, array)}")
+        took: list[float] = []
+        results: list[tuple[str, np.ndarray]] = []
+        for _ in range(_REPEATS):  # each from the same state
+            start, results = self._once(call, arrays)
+            took.append(time.perf_counter() - start)
+        for name, array in results:
+            print(f"  out  {_summary(name, array)}")
+        median = sorted(took)[_REPEATS // 2]
+        print(f"  time {median * 1e3:.3f} ms, arena {call.arena_bytes} bytes")
+        return results
+
+    def _once(
+        self, call: Any, arrays: Sequence[np.ndarray]
+    ) -> tuple[float, list[tuple[str, np.ndarray]]]:
+        held = [_aligned(array) for array in arrays]
+        results: list[tuple[str, np.ndarray]] = []
+        for param, shape in zip(self.outputs, call.shapes[len(arrays) :], strict=True):
+            if param.alias is not None:
+                held.append(held[param.alias])
+                continue
+            held.append(_aligned(np.zeros(shape, _dtype(param).numpy)))
+            results.append((param.name, held[-1][1]))
+        start = time.perf_counter()
+        try:
+            call.run([buffer.ptr for buffer, _ in held])
+        except KernelError as error:
+            raise CommandError(str(error)) from None
+        return start, results
+
+
+def _aligned(array: np.ndarray) -> tuple[Buffer, np.ndarray]:
+    """A copy in memory that compiled code takes."""
+    buffer = Buffer.empty(max(1, array.nbytes))
+    strides = [s // array.itemsize for s in np.empty(array.shape, array.dtype).strides]
+    copy = buffer.view_numpy(array.dtype, array.shape, tuple(strides), 0)
+    copy[...] = array
+    return buffer, copy
+
+
+def _dtype(param: ParamSpec) -> dt.DType:
+    return dt.BY_MLIR.get(param.dtype) or dt.BY_NAME[param.dtype]
+
+
+def _summary(name: str, array: np.ndarray) -> str:
+    """Shape and spread of an array."""
+    dtype = dt.from_numpy(array.dtype)
+    head = f"{name}: {dtype.mlir}[{'x'.join(map(str, array.shape))}]"
+    if not array.size:
+        return f"{head} empty"
+    wide = array.astype(np.float64)
+    if array.size == 1:
+        return f"{head} {wide.item():.6g}"
+    return f"{head} min {wide.min():.4g}, mean {wide.mean():.4g}, max {wide.max():.4g}"
+
+
+def _save(results: Sequence[tuple[str, np.ndarray]], files: Sequence[str]) -> None:
+    if len(files) > len(results):
+        raise CommandError(f"there are {len(results)} results for {len(files)} --output files")
+    for (_, array), file in zip(results, files, strict=False):
+        with reported(file):
+            np.save(Path(file), array)

@@ -1,0 +1,70 @@
+"""Programs as modules of some stage: which stage a module is at, and the way on from there."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import MemRefType, ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from .. import codegen
+from ..codegen import nvptx
+from ..ir.interpreter import lookup
+from ..ir.target import Target
+from ..ir.text import to_text
+from ..passes.pipeline import STEPS, Options, compile_pipeline
+
+STAGES = ("graph", "linalg", "kernel", "llvm", "asm", "ptx")
+
+
+def step_done(module: ModuleOp) -> str:
+    """The last step of the pipeline that a module has behind it; "input" where none is.
+
+    It is read off the form of the text, so that a dump of any step, edited or not, goes on from
+    where it is. Raises ValueError for a module without a function `@main`.
+    """
+    try:
+        main = lookup(module, "main")
+    except KeyError:
+        raise ValueError("the module has no function @main") from None
+    names = {op.name for op in module.walk()}
+    if any(name.startswith("calque.") for name in names):
+        grouped = any("calque.hero" in op.attributes for op in module.ops)
+        return "fuse" if grouped else "input"
+    if not _takes_memory(main):
+        return "lower-to-linalg"
+    if "bufferization.to_tensor" in names:
+        return "bufferize" if "memref.alloc" in names else "plan-memory"
+    return STEPS[-1][0]
+
+
+def _takes_memory(main: FuncOp) -> bool:
+    types = (*main.function_type.inputs.data, *main.function_type.outputs.data)
+    return any(isinstance(t, MemRefType) for t in types)
+
+
+def stage_module(module: ModuleOp, stage: str, options: Options | None = None) -> ModuleOp:
+    """A copy of a module, of any stage up to then, at the end of "graph", "linalg" or "kernel"."""
+    done = step_done(module)
+    stages = ["graph", "linalg", "kernel"]
+    reached = next((s for name, s, _ in STEPS if name == done), "graph")
+    if stages.index(reached) > stages.index(stage):
+        raise ValueError(f"the module is past the {stage} stage already")
+    current = module.clone()
+    for name, made in compile_pipeline(current, options or Options(), done):
+        current = made
+        if name == stage:
+            break
+    return current
+
+
+def stage_text(module: ModuleOp, stage: str, options: Options | None = None) -> str:
+    """The text of a stage of a module. Raises ValueError for an unknown stage."""
+    if stage not in STAGES:
+        raise ValueError(f"unknown stage '{stage}': choose from {', '.join(STAGES)}")
+    if stage in ("graph", "linalg", "kernel"):
+        return to_text(stage_module(module, stage, options))
+    target = (options or Options()).target or Target.host()
+    kernels = stage_module(module, "kernel", options)
+    comment = {"llvm": ";", "asm": "#", "ptx": "//"}[stage]
+    make = {"llvm": codegen.llvm_text, "asm": codegen.assembly, "ptx": nvptx.ptx_text}[stage]
+    texts = make(kernels, target)
+    return "\n".join(f"{comment} ---- {name}\n{text}" for name, text in texts.items())

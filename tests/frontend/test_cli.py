@@ -1,0 +1,195 @@
+"""The commands: what they write, what they print, and how they say what is wrong."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calque.frontend.cli import main
+
+MODEL = """
+import calque.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(6, 4)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(self.hidden(x).relu())
+
+
+def wrong(x):
+    y = x + 1
+    return y @ y
+
+
+model = Model()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a module `cli_model`, which is where commands run."""
+    (tmp_path / "cli_model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cli_model", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def traced(folder: Path) -> Path:
+    assert main(["trace", "cli_model:model", "--input", "f32[Bx6]", "-o", "m.mlir"]) == 0
+    return folder / "m.mlir"
+
+
+def expected(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    hidden = np.maximum(x @ weights["hidden.weight"].T + weights["hidden.bias"], 0)
+    return hidden @ weights["out.weight"].T + weights["out.bias"]
+
+
+def test_trace_writes_the_program_and_its_weights(traced: Path) -> None:
+    from safetensors.numpy import load_file
+
+    text = traced.read_text()
+    assert "#calque.t<[B, 6]>" in text
+    assert 'calque.name = "hidden.weight"' in text
+    weights = load_file(str(traced.with_suffix(".safetensors")))
+    assert {k: v.shape for k, v in weights.items()} == {
+        "hidden.weight": (4, 6), "hidden.bias": (4,), "out.weight": (3, 4), "out.bias": (3,),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_every_stage_runs_as_it_is_written(
+    traced: Path, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.numpy import load_file
+
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    assert main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"]) == 0
+    weights = ["--weights", "m.safetensors"]
+    assert main(["run", "s.mlir", "--input", "x.npy", "--output", "y.npy", *weights]) == 0
+    out = capsys.readouterr().out
+    assert "f32[5x6]" in out
+    assert "f32[5x3]" in out
+    assert " ms" in out
+    values = load_file("m.safetensors")
+    np.testing.assert_allclose(np.load("y.npy"), expected(values, x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg"])
+def test_an_edited_dump_runs_as_edited(traced: Path, stage: str) -> None:
+    np.save("x.npy", np.full((2, 6), -1.0, np.float32))
+    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+    text = Path("s.mlir").read_text()
+    edits = {"graph": ("calque.relu", "calque.neg"), "linalg": ("arith.addf", "arith.subf")}
+    assert edits[stage][0] in text
+    Path("edited.mlir").write_text(text.replace(*edits[stage]))
+    weights = ["--weights", "m.safetensors", "--input", "x.npy"]
+    assert main(["run", "s.mlir", *weights, "--output", "a.npy"]) == 0
+    assert main(["run", "edited.mlir", *weights, "--output", "b.npy"]) == 0
+    assert not np.allclose(np.load("a.npy"), np.load("b.npy"))
+
+
+def test_run_takes_python_objects(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "cli_model:model", "--input", "f32[8x6]"]) == 0
+    assert "f32[8x3]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stage", ["llvm", "asm"])
+def test_compile_prints(traced: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["compile", "m.mlir", "--emit", stage]) == 0
+    assert {"llvm": "define", "asm": "ret"}[stage] in capsys.readouterr().out
+
+
+def test_compile_writes_objects(traced: Path) -> None:
+    assert main(["compile", "m.mlir", "--emit", "obj", "-o", "objects"]) == 0
+    files = sorted(Path("objects").glob("*.o"))
+    assert Path("objects/main.o") in files
+    assert len(files) > 1
+    assert all(f.read_bytes().startswith(b"\x7fELF") for f in files)
+
+
+def test_opt_reads_standard_input(
+    traced: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsys.readouterr()
+    stdin = io.TextIOWrapper(io.BytesIO(traced.read_bytes()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert main(["opt", "-p", "canonicalize,cse,dce", "--print-ir-after-all"]) == 0
+    out, err = capsys.readouterr()
+    assert "calque.relu" in out
+    assert [line for line in err.splitlines() if "IR Dump After" in line] == [
+        f"// -----// IR Dump After {name} //----- //" for name in ("canonicalize", "cse", "dce")
+    ]
+
+
+def test_opt_lists_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    from calque.passes.pipeline import PASSES
+
+    assert main(["opt", "--list-passes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in PASSES:
+        (line,) = (x for x in lines if x.startswith(f"  {name} "))
+        assert line.endswith("."), "a pass says in one line what it does"
+    assert any("convert-scf-to-cf" in line for line in lines)
+
+
+WRONG = {
+    "opt absent.mlir": "absent.mlir: No such file or directory",
+    "run absent.mlir": "absent.mlir: No such file or directory",
+    "opt m.mlir -p absent": "no pass is called absent",
+    "opt m.mlir -p cse{x=1}": "x",
+    "opt m.mlir -p autodiff": "the first result must be a floating-point scalar",
+    "opt bad.mlir": "bad.mlir:2:1: ",
+    "compile bad.mlir": "bad.mlir:2:1: ",
+    "run ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
+    "opt ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
+    "run cli_model:absent": "'cli_model' has no 'absent'",
+    "run absent:absent": "there is no module 'absent'",
+    "trace cli_model:model": "missing a required argument: 'x'",
+    "trace cli_model:model --input q8[2]": "no dtype 'q8'",
+    "trace cli_model:model --input f32(2)": "is not of the form f32[8x784]",
+    "trace cli_model:wrong --input f32[3x4]": (
+        "cli_model.py:17: mat1 and mat2 shapes cannot be multiplied (3x4 and 3x4)"
+    ),
+    "run m.mlir": "x: f32[Bx6] needs an --input",
+    "run m.mlir --input f32[3x3]": "expected shape (B, 6)",
+    "run m.mlir --input f32[?x6]": "random data needs sizes that are numbers",
+    "run m.mlir --input absent.npy": "absent.npy: No such file or directory",
+    "run m.mlir --input i64[3x6]": "x is f32, not int64",
+    "run m.mlir --input f32[3x6] --input f32[1]": "2 inputs are given, 1 are taken",
+    "run m.mlir --weights bad.mlir": "bad.mlir is not a safetensors file",
+}
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_mistakes_are_told_in_one_line(
+    command: str, traced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.mlir").write_text("func.func @main(\n")
+    Path("ill.mlir").write_text(
+        "func.func @main(%0: tensor<2x3xf32>) -> tensor<2x4xf32> {\n"
+        "  %1 = calque.add %0, %0 : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x4xf32>\n"
+        "  func.return %1 : tensor<2x4xf32>\n}\n"
+    )
+    capsys.readouterr()
+    assert main(command.split()) == 2
+    err = capsys.readouterr().err
+    assert WRONG[command] in err
+    assert len(err.splitlines()) == 1, err
+
+
+def test_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["absent"]) == 2
+    assert "unknown command 'absent'" in capsys.readouterr().err
