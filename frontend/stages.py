@@ -49,6 +49,8 @@ def stage_module(module: ModuleOp, stage: str, options: Options | None = None) -
     if stages.index(reached) > stages.index(stage):
         raise ValueError(f"the module is past the {stage} stage already")
     current = module.clone()
+    if done == [name for name, s, _ in STEPS if s == stage][-1]:
+        return current
     for name, made in compile_pipeline(current, options or Options(), done):
         current = made
         if name == stage:

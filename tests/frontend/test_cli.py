@@ -86,6 +86,13 @@ def test_every_stage_runs_as_it_is_written(
     np.testing.assert_allclose(np.load("y.npy"), expected(values, x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_a_stage_is_the_end_of_itself(traced: Path, stage: str) -> None:
+    main(["compile", "m.mlir", "--emit", stage, "-o", "a.mlir"])
+    main(["compile", "a.mlir", "--emit", stage, "-o", "b.mlir"])
+    assert Path("a.mlir").read_text() == Path("b.mlir").read_text()
+
+
 @pytest.mark.parametrize("stage", ["graph", "linalg"])
 def test_an_edited_dump_runs_as_edited(traced: Path, stage: str) -> None:
     np.save("x.npy", np.full((2, 6), -1.0, np.float32))
@@ -169,6 +176,7 @@ WRONG = {
     "run m.mlir --input absent.npy": "absent.npy: No such file or directory",
     "run m.mlir --input i64[3x6]": "x is f32, not int64",
     "run m.mlir --input f32[3x6] --input f32[1]": "2 inputs are given, 1 are taken",
+    "compile kernel.mlir --emit graph": "the module is past the graph stage already",
     "run m.mlir --weights bad.mlir": "bad.mlir is not a safetensors file",
 }
 
@@ -183,6 +191,7 @@ def test_mistakes_are_told_in_one_line(
         "  %1 = calque.add %0, %0 : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x4xf32>\n"
         "  func.return %1 : tensor<2x4xf32>\n}\n"
     )
+    main(["compile", "m.mlir", "-o", "kernel.mlir"])
     capsys.readouterr()
     assert main(command.split()) == 2
     err = capsys.readouterr().err
