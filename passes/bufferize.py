@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -28,12 +30,20 @@ from ..ir.sizes import SizeBuilder
 from ..ir.sym import Dim, product
 from ..ir.types import Shape
 from .commit import Step, schedule
+from .host_control import (
+    CONTROL,
+    STEPS,
+    VIEWS,
+    calls_in,
+    captured,
+    element,
+    emit_control,
+    slice_buffer,
+)
 from .kernels import INPLACE, can_fail, to_kernel
 from .lower_to_linalg import SYMBOL, copy_function
 from .signature import HostSignature, result_shapes
 from .storage import buffer_type
-
-_VIEWS = (tensor.CollapseShapeOp, tensor.ExpandShapeOp, tensor.CastOp)
 
 
 class Bufferize(ModulePass):
@@ -57,7 +67,7 @@ def bufferize(module: ModuleOp) -> None:
             kernels[name] = _Kernel(to_kernel(function), shapes)
             _replace(module, function, kernels[name].function)
     if main is not None:
-        _replace(module, main, _Host(module, main, kernels).build())
+        _replace(module, main, Host(module, main, kernels).build())
 
 
 def _replace(module: ModuleOp, old: func.FuncOp, new: func.FuncOp) -> None:
@@ -87,14 +97,13 @@ class _Kernel:
 
 
 @dataclass(eq=False, slots=True)
-class _Call(Step):
-    """A call of main."""
+class _Work(Step):
+    """A call of main, or a loop or branch around calls."""
 
-    op: func.CallOp = field(kw_only=True)
-    kernel: _Kernel = field(kw_only=True)
+    op: Operation = field(kw_only=True)
 
 
-class _Host:
+class Host:
     """The host function under construction. Values of main that are no calls, such as free views
     and sizes, are made when something first needs them."""
 
@@ -116,13 +125,16 @@ class _Host:
     def build(self) -> func.FuncOp:
         """The host function, in place of main."""
         late = self._claim_outputs()
-        calls, copied = schedule(self._calls())
+        steps, copied = schedule(self._steps())
         for root in [r for r, k in self.dest.items() if k in copied]:
             late.append(self.dest.pop(root))
         late = self._copy_early(sorted(late))
-        for call in calls:
-            assert isinstance(call, _Call)
-            self._call(call)
+        for step in steps:
+            assert isinstance(step, _Work)
+            if isinstance(step.op, func.CallOp):
+                self.call(step.op)
+            else:
+                emit_control(self, step.op)
         for k, source in late:
             self._copy(source if source is not None else self.value(self.results[k]), k)
         self.block.add_op(func.ReturnOp())
@@ -144,42 +156,51 @@ class _Host:
         instead."""
         late: list[int] = []
         for k, value in enumerate(self.results):
-            root = _root(value)
+            root = root_of(value)
             alias = self.signature.aliases[k]
             if alias is not None and self.number.get(value) == alias:
                 continue  # state that keeps its value
-            if isinstance(root.owner, func.CallOp) and root not in self.dest:
+            owner = root.owner
+            # A loop may have written part of its results when something fails: no state there.
+            direct = isinstance(owner, func.CallOp) or (
+                alias is None and isinstance(owner, CONTROL)
+            )
+            if direct and root not in self.dest:
                 self.dest[root] = k
             else:
                 late.append(k)
         return late
 
-    def _calls(self) -> list[_Call]:
-        made: dict[Operation, _Call] = {}
+    def _steps(self) -> list[_Work]:
+        made: dict[Operation, _Work] = {}
         for op in self.main.body.block.ops:
-            if not isinstance(op, func.CallOp):
+            if not isinstance(op, STEPS):
                 continue
-            kernel = self.kernels[op.callee.string_value()]
-            call = _Call(len(made), can_fail=kernel.can_fail, op=op, kernel=kernel)
-            roots = [_root(v) for v in op.operands]
+            fails = any(self._kernel(call).can_fail for call in calls_in(op))
+            step = _Work(len(made), can_fail=fails, op=op)
+            roots = [root_of(v) for v in (*op.operands, *captured(op))]
             owners = [r.owner for r in roots]
-            call.after = [made[o] for o in owners if isinstance(o, func.CallOp)]
-            call.states = {self.number[r] for r in roots if r in self.number}
-            made[op] = call
-            self._commits(call, roots)
+            step.after = [made[o] for o in owners if isinstance(o, STEPS)]
+            step.states = {self.number[r] for r in roots if r in self.number}
+            made[op] = step
+            if isinstance(op, func.CallOp):
+                self._commits(step, op, roots)
         return list(made.values())
 
-    def _commits(self, call: _Call, roots: list[SSAValue]) -> None:
+    def _kernel(self, call: func.CallOp) -> _Kernel:
+        return self.kernels[call.callee.string_value()]
+
+    def _commits(self, step: _Work, op: func.CallOp, roots: list[SSAValue]) -> None:
         """The state that a call can write in place; other state gets memory of its own."""
-        for i, result in enumerate(call.op.results):
+        for i, result in enumerate(op.results):
             k = self.dest.get(result)
             alias = None if k is None else self.signature.aliases[k]
             if k is None or alias is None:
                 continue
             places = [j for j, r in enumerate(roots) if self.number.get(r) == alias]
-            safe = not places or (len(places) == 1 and call.kernel.may_reuse(places[0], i))
-            call.commits.append((alias, k))
-            call.is_safe &= safe and not call.can_fail
+            safe = not places or (len(places) == 1 and self._kernel(op).may_reuse(places[0], i))
+            step.commits.append((alias, k))
+            step.is_safe &= safe and not step.can_fail
 
     def _copy_early(self, late: list[int]) -> list[tuple[int, SSAValue | None]]:
         """Save what is copied from arguments that will be overwritten, before any call.
@@ -189,36 +210,37 @@ class _Host:
         overwritten = {a for a in self.signature.aliases if a is not None}
         left: list[tuple[int, SSAValue | None]] = []
         for k in late:
-            source = self.number.get(_root(self.results[k]))
+            source = self.number.get(root_of(self.results[k]))
             if source is None or source not in overwritten:
                 left.append((k, None))
             elif self.signature.aliases[k] is None:
                 self._copy(self.value(self.results[k]), k)
             else:
                 shape = self.signature.out_shapes[k]
-                saved = self._alloc(shape, cast("MemRefType", self.args.outs[k].type))
+                saved = self.alloc(shape, cast("MemRefType", self.args.outs[k].type))
                 self._copy_to(self.value(self.results[k]), saved, shape)
                 left.append((k, saved))
         return left
 
     # ---- operations ------------------------------------------------------------------------------
 
-    def _call(self, call: _Call) -> None:
-        operands = [self.value(v) for v in call.op.operands]
+    def call(self, op: func.CallOp) -> None:
+        """Add a call of a kernel to the current block, with memory for its results."""
+        operands, kernel = [self.value(v) for v in op.operands], self._kernel(op)
         tensors = [v for v in operands if isinstance(v.type, MemRefType)]
         others = [v for v in operands if not isinstance(v.type, MemRefType)]
         results: list[SSAValue] = []
-        for result, shape in zip(call.op.results, call.kernel.shapes, strict=True):
+        for result, shape in zip(op.results, kernel.shapes, strict=True):
             type_ = buffer_type(result.type)
             if shape is None:
-                name = call.op.callee.string_value()
+                name = op.callee.string_value()
                 raise ValueError(f"a result of @{name} of type {result.type} needs calque.dims")
             k = self.dest.get(result)
-            made = self._alloc(shape, type_) if k is None else self._within(k, shape, type_)
+            made = self.alloc(shape, type_) if k is None else self.within(k, shape, type_)
             made.name_hint = made.name_hint or result.name_hint
             self.values[result] = made
             results.append(made)
-        self._emit_call(call.kernel, [*tensors, *results, *others], call.op)
+        self._emit_call(kernel, [*tensors, *results, *others], op)
 
     def _emit_call(self, kernel: _Kernel, operands: list[SSAValue], like: Operation) -> None:
         name = kernel.function.sym_name.data
@@ -230,7 +252,23 @@ class _Host:
             )
         )
 
-    def _alloc(self, shape: Shape, type_: MemRefType) -> SSAValue:
+    def add(self, op: Operation, like: Operation | None = None) -> Sequence[SSAValue]:
+        """Add an operation to the current block, with the location of another."""
+        if like is not None:
+            op.location = like.location
+        self.block.add_op(op)
+        return op.results
+
+    @contextmanager
+    def into(self, block: Block) -> Iterator[None]:
+        """Add to another block for a while."""
+        before, self.block = self.block, block
+        try:
+            yield
+        finally:
+            self.block = before
+
+    def alloc(self, shape: Shape, type_: MemRefType) -> SSAValue:
         sizes = self._dynamic(shape)
         made = memref.AllocOp.create(
             operands=sizes,
@@ -243,7 +281,7 @@ class _Host:
     def _dynamic(self, dims: Shape) -> list[SSAValue]:
         return [self.size(d) for d in dims if not isinstance(d, int)]
 
-    def _within(self, k: int, shape: Shape, type_: MemRefType) -> SSAValue:
+    def within(self, k: int, shape: Shape, type_: MemRefType) -> SSAValue:
         """The memory of an output as a buffer of another shape of as many elements."""
         out = self.args.outs[k]
         if out.type == type_:
@@ -292,12 +330,16 @@ class _Host:
     def _make(self, op: Operation) -> SSAValue:
         if isinstance(op, tensor.DimOp):
             return self._dim(op)
-        if isinstance(op, _VIEWS):
+        if isinstance(op, VIEWS):
             return self._view(op)
         if isinstance(op, tensor.EmptyOp) and 0 in op.tensor.type.get_shape():
             # What a reshape of no elements is.
             type_ = buffer_type(op.tensor.type)
-            return self._alloc(type_.get_shape(), type_)
+            return self.alloc(type_.get_shape(), type_)
+        if isinstance(op, tensor.ExtractSliceOp):
+            return slice_buffer(self, op)
+        if isinstance(op, tensor.ExtractOp):
+            return element(self, op)
         if any(isinstance(v.type, TensorType) for v in (*op.operands, *op.results)):
             raise ValueError(f"'{op.name}' in @main: the host function only calls kernels")
         made = op.clone({v: self.value(v) for v in op.operands})
@@ -339,9 +381,9 @@ def _static(dims: Shape) -> DenseArrayBase:
     return DenseArrayBase.from_list(i64, [d if isinstance(d, int) else DYNAMIC_INDEX for d in dims])
 
 
-def _root(value: SSAValue) -> SSAValue:
-    """The value whose memory a value of main shares: free views are looked through."""
-    while isinstance(value.owner, _VIEWS):
+def root_of(value: SSAValue) -> SSAValue:
+    """The value whose memory a value of main shares or is read from."""
+    while isinstance(value.owner, (*VIEWS, tensor.ExtractOp, tensor.ExtractSliceOp)):
         value = value.owner.operands[0]
     return value
 

@@ -28,6 +28,7 @@ from ..ir.sym import Dim
 from ..ir.types import meta_of
 from .kinds import OTHER, ROW, SAME, kind_of, reduces_rows, relation
 from .outline import Group, outline
+from .regions import for_each_region
 from .signature import aliased_results
 
 MAX_OPS = 96
@@ -54,7 +55,13 @@ def fuse(module: ModuleOp, options: Fuse | None = None) -> None:
     """Group the operators of `@main` and outline the groups."""
     for main in list(module.ops):
         if isinstance(main, func.FuncOp) and main.sym_name.data == "main":
-            outline(module, main, Grouping(main, options or Fuse()).groups())
+            chosen = options or Fuse()
+            for_each_region(main, lambda region: _fuse(module, region, chosen))
+            _fuse(module, main, chosen)
+
+
+def _fuse(module: ModuleOp, function: func.FuncOp, options: Fuse) -> None:
+    outline(module, function, Grouping(function, options).groups())
 
 
 @dataclass(eq=False, slots=True)
@@ -90,6 +97,8 @@ class Grouping:
     stored: set[Operation] = field(default_factory=set)
     through: dict[Operation, list[_Use]] = field(default_factory=dict)
     state: set[SSAValue] = field(default_factory=set)
+    # The times of what stays in @main: its end, and operators with regions.
+    fixed: dict[Operation, int] = field(default_factory=dict)
 
     def groups(self) -> list[Group]:
         """The groups, each with the free operators that it computes again."""
@@ -97,9 +106,10 @@ class Grouping:
         self.state = aliased_results(self.main)
         op = block.last_op
         while op is not None:
-            if isinstance(op, Op):
+            if isinstance(op, Op) and not op.regions:
                 self._visit(op)
             else:
+                self.fixed[op] = 1 if op is block.last_op else -1 - len(self.made)
                 self._need_stored(op.operands)
             op = op.prev_op
         for group in self.made:
@@ -150,8 +160,8 @@ class Grouping:
                     found.append(_Use(group, group.time, SAME, reader))
                 elif reader in self.through:
                     found += self.through[reader]
-                elif not isinstance(reader, Op):
-                    found.append(_Use(None, 1, SAME, reader))
+                elif reader in self.fixed:
+                    found.append(_Use(None, self.fixed[reader], SAME, reader))
         return found
 
     def _start(self, op: Op, kind: str) -> None:

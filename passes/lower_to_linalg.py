@@ -11,11 +11,9 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     FunctionType,
     IndexType,
-    IntegerAttr,
     ModuleOp,
     StringAttr,
     UnitAttr,
-    i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -23,12 +21,14 @@ from xdsl.passes import ModulePass
 from ..ir import dtype as dt
 from ..ir.lowering import LinalgBuilder, Tensor, plain_type
 from ..ir.op import Op
-from ..ir.sym import Dim, Expr, symbols
+from ..ir.ops.control import Control, Yield
+from ..ir.sym import Expr, symbols
 from ..ir.types import Shape, TensorMeta, from_type
 from ..ir.verify import environment
+from .dims import DIMS, dims_attr
+from .lower_control import lower_control
 from .outline import HERO, SOURCE
 
-DIMS = "calque.dims"
 SYMBOL = "calque.symbol"
 SYMBOLS = "calque.symbols"
 _INDEX = IndexType()
@@ -92,37 +92,56 @@ def _body(
     values: dict[SSAValue, Tensor],
     needed: Mapping[str, Sequence[str]],
 ) -> list[SSAValue]:
-    """Lower the operations of a block; the returned values."""
+    """Lower the operations of a block; the values that it returns or yields."""
+
+    def inner(region: Block, args: Sequence[Tensor]) -> list[SSAValue]:
+        return _body(b, region, dict(zip(region.args, args, strict=True)), needed)
+
     for op in block.ops:
         b.location = op.location
-        if isinstance(op, Op):
+        if isinstance(op, Control):
+            _bind(op, values, lower_control(b, op, [values[v] for v in op.operands], inner))
+        elif isinstance(op, Op):
             node = op.node()
             node.operands = [values[v] for v in op.operands]
             node.results = ()
-            for old, new in zip(op.results, type(op).lower(b, node), strict=True):
-                values[old] = new
-                _name(new, old)
+            _bind(op, values, type(op).lower(b, node))
         elif isinstance(op, func.CallOp):
-            operands = b.values([values[v] for v in op.operands])
-            operands += [b.size.symbols[s] for s in needed[op.callee.string_value()]]
-            metas = [from_type(r.type) for r in op.results]
-            call = func.CallOp.create(
-                operands=operands,
-                result_types=[plain_type(m) for m in metas],
-                properties=op.properties,
-            )
-            for old, new, meta in zip(op.results, b.insert(call), metas, strict=True):
-                values[old] = b.track(new, meta)
-                new.name_hint = old.name_hint
+            _bind(op, values, _call(b, op, values, needed))
         elif isinstance(op, func.ReturnOp):
             metas = [from_type(v.type) for v in op.operands]
             found = b.values([values[v] for v in op.operands])
             results = [b.retype(v, m) for v, m in zip(found, metas, strict=True)]
             b.insert(func.ReturnOp.create(operands=results))
             return results
+        elif isinstance(op, Yield):
+            return b.values([values[v] for v in op.operands])
         else:
             raise NotImplementedError(f"'{op.name}' in a graph function")
     raise ValueError("a function must end in func.return")
+
+
+def _bind(op: Operation, values: dict[SSAValue, Tensor], results: Sequence[Tensor]) -> None:
+    for old, new in zip(op.results, results, strict=True):
+        values[old] = new
+        _name(new, old)
+
+
+def _call(
+    b: LinalgBuilder,
+    op: func.CallOp,
+    values: Mapping[SSAValue, Tensor],
+    needed: Mapping[str, Sequence[str]],
+) -> list[SSAValue]:
+    operands = b.values([values[v] for v in op.operands])
+    operands += [b.size.symbols[s] for s in needed[op.callee.string_value()]]
+    metas = [from_type(r.type) for r in op.results]
+    call = func.CallOp.create(
+        operands=operands,
+        result_types=[plain_type(m) for m in metas],
+        properties=op.properties,
+    )
+    return [b.track(r, m) for r, m in zip(b.insert(call), metas, strict=True)]
 
 
 def _name(new: Tensor, old: SSAValue) -> None:
@@ -220,13 +239,6 @@ def _listed(function: func.FuncOp) -> list[str]:
     given = function.attributes.get(SYMBOLS)
     return (
         [s.data for s in given if isinstance(s, StringAttr)] if isinstance(given, ArrayAttr) else []
-    )
-
-
-def dims_attr(shape: Sequence[Dim]) -> ArrayAttr[Attribute]:
-    """Sizes as an attribute that standard tools can carry: integers, and texts of expressions."""
-    return ArrayAttr(
-        [IntegerAttr(d, i64) if isinstance(d, int) else StringAttr(str(d)) for d in shape]
     )
 
 

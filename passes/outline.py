@@ -163,6 +163,10 @@ class _Functions:
         self.module = module
         self.main = main
         self.known: dict[Any, func.FuncOp] = {}
+        # Regions were outlined before the function that holds them.
+        self.first = sum(
+            isinstance(op, func.FuncOp) and bool(op.sym_visibility) for op in module.ops
+        )
 
     def make(self, part: _Part, outputs: list[SSAValue]) -> _Unit:
         """The function of a group: made now, or one of the same structure."""
@@ -195,7 +199,7 @@ class _Functions:
             block.add_op(op.clone(values))
         block.add_op(func.ReturnOp.create(operands=[values[v] for v in outputs]))
         function = func.FuncOp(
-            f"k{len(self.known)}_{_title(group)}",
+            f"k{self.first + len(self.known)}_{_title(group)}",
             FunctionType.from_lists([v.type for v in inputs], [v.type for v in outputs]),
             Region(block),
             "private",

@@ -25,7 +25,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnitAttr,
 )
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from ..ir import dtype as dt
@@ -37,7 +37,13 @@ from .signature import dims_of
 
 PLAN = "calque.plan"
 ALIGNMENT = 64
-_VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.CastOp, memref.ReinterpretCastOp)
+_VIEWS = (
+    memref.CollapseShapeOp,
+    memref.ExpandShapeOp,
+    memref.CastOp,
+    memref.ReinterpretCastOp,
+    memref.SubviewOp,
+)
 _INDEX = IndexType()
 
 
@@ -98,30 +104,57 @@ def _symbols(main: func.FuncOp) -> dict[str, SSAValue]:
 def _liveness(main: func.FuncOp, functions: dict[str, func.FuncOp]) -> list[_Buffer]:
     """The buffers of the host with their lifetimes, operands that may be overwritten merged."""
     names = {v: k for k, v in _symbols(main).items()}
-    roots: dict[SSAValue, memref.AllocOp] = {}
+    seen = _Uses()
+    seen.visit(main.body.block)
     buffers: dict[memref.AllocOp, _Buffer] = {}
-    uses: dict[memref.AllocOp, list[int]] = {}
-    calls: list[tuple[func.CallOp, list[memref.AllocOp | None]]] = []
-    for op in main.body.block.ops:
-        if isinstance(op, memref.AllocOp):
-            roots[op.memref] = op
-            uses[op] = []
-        elif isinstance(op, _VIEWS) and op.operands[0] in roots:
-            roots[op.results[0]] = roots[op.operands[0]]
-        elif isinstance(op, func.CallOp):
-            touched = [roots.get(v) for v in op.operands]
-            for alloc in touched:
-                if alloc is not None:
-                    uses[alloc].append(len(calls))
-            calls.append((op, touched))
-    for alloc, when in uses.items():
-        first, last = (when[0], when[-1]) if when else (0, -1)
+    for alloc, when in seen.times.items():
+        first, last = (min(when), max(when)) if when else (0, -1)
         buffers[alloc] = _Buffer([alloc], _bytes(alloc, names), first, last)
-    for number, (op, touched) in enumerate(calls):
-        kernel = functions.get(op.callee.string_value())
+    for number, (op, touched) in enumerate(seen.calls):
+        kernel = functions.get(op.callee.string_value()) if isinstance(op, func.CallOp) else None
         if kernel is not None and kernel.arg_attrs is not None:
-            _merge_inplace(kernel.arg_attrs.data, touched, buffers, number, kernel)
+            # Memory from outside of a loop is needed again in the next step.
+            here = [a if a is not None and a.parent is op.parent else None for a in touched]
+            _merge_inplace(kernel.arg_attrs.data, here, buffers, number, kernel)
     return list(dict.fromkeys(buffers.values()))
+
+
+class _Uses:
+    """When each buffer is touched, in numbers of calls (and copies), those in regions included."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Operation, list[memref.AllocOp | None]]] = []
+        self.times: dict[memref.AllocOp, list[int]] = {}
+        self._roots: dict[SSAValue, memref.AllocOp] = {}
+
+    def visit(self, block: Block) -> None:
+        """Number the calls of a block and of the regions in it."""
+        for op in block.ops:
+            if isinstance(op, memref.AllocOp):
+                self._roots[op.memref] = op
+                self.times[op] = []
+            elif isinstance(op, _VIEWS) and op.operands[0] in self._roots:
+                self._roots[op.results[0]] = self._roots[op.operands[0]]
+            elif isinstance(op, func.CallOp | memref.CopyOp | memref.LoadOp):
+                touched = [self._roots.get(v) for v in op.operands]
+                for alloc in touched:
+                    if alloc is not None:
+                        self.times[alloc].append(len(self.calls))
+                self.calls.append((op, touched))
+            elif op.regions:
+                self._loop(op)
+
+    def _loop(self, op: Operation) -> None:
+        """What a loop touches is needed from its first call to its last, unless it belongs to the
+        loop's own step."""
+        outside, first = list(self.times), len(self.calls)
+        for region in op.regions:
+            for block in region.blocks:
+                self.visit(block)
+        last = len(self.calls) - 1
+        for alloc in outside:
+            if any(t >= first for t in self.times[alloc]):
+                self.times[alloc] += [first, last]
 
 
 def _merge_inplace(
@@ -234,7 +267,8 @@ def _rewrite(main: func.FuncOp, buffers: Sequence[_Buffer]) -> None:
                 operands=(arena, shift, *alloc.dynamic_sizes),
                 result_types=(alloc.memref.type,),
             )
-            block.insert_op_before(made, alloc)
+            assert alloc.parent is not None
+            alloc.parent.insert_op_before(made, alloc)
             made.results[0].name_hint = alloc.memref.name_hint
             alloc.memref.replace_all_uses_with(made.results[0])
             buffer.names.append(alloc.memref.name_hint or "temporary")

@@ -21,9 +21,11 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, SSAValue
 
 from ..ir import sym
-from ..ir.sym import Dim, Expr
+from ..ir.sym import Expr
 from ..ir.types import Shape
-from .lower_to_linalg import DIMS, SYMBOL, dims_attr
+from .dims import DIMS, dims_attr, shape_from
+from .host_control import STEPS, shapes_of
+from .lower_to_linalg import SYMBOL
 from .storage import buffer_type
 
 ALIAS = "calque.alias"
@@ -38,7 +40,7 @@ def shape_of(type_: Attribute, attrs: DictionaryAttr, name: str = "") -> Shape |
     assert isinstance(type_, TensorType)
     given = attrs.data.get(DIMS)
     if isinstance(given, ArrayAttr):
-        return tuple(_dim(d) for d in given)
+        return shape_from(given)
     static = type_.get_shape()
     if DYNAMIC_INDEX in static and not name:
         return None
@@ -70,16 +72,9 @@ def dims_of(host: func.FuncOp, role: str) -> list[Shape]:
     for arg, given in zip(host.body.block.args, attrs, strict=False):
         if isinstance(arg.type, MemRefType) and _text(given, "calque.role") == role:
             dims = given.data.get(DIMS)
-            known = [_dim(d) for d in dims] if isinstance(dims, ArrayAttr) else []
-            shapes.append(tuple(known) or arg.type.get_shape())
+            known = shape_from(dims) if isinstance(dims, ArrayAttr) else ()
+            shapes.append(known or arg.type.get_shape())
     return shapes
-
-
-def _dim(attr: Attribute) -> Dim:
-    if isinstance(attr, IntegerAttr):
-        return attr.value.data
-    assert isinstance(attr, StringAttr)
-    return sym.parse(attr.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +129,12 @@ class HostSignature:
 
     def shape_of(self, value: SSAValue) -> Shape | None:
         """The symbolic sizes of an argument of main or of a call's result."""
-        known = self._shapes.get(value)
-        if known is None and isinstance(value.owner, func.CallOp):
-            number = next(i for i, r in enumerate(value.owner.results) if r is value)
-            return self.callees[value.owner.callee.string_value()][number]
+        known, owner = self._shapes.get(value), value.owner
+        if known is None and isinstance(owner, STEPS):
+            number = next(i for i, r in enumerate(owner.results) if r is value)
+            if isinstance(owner, func.CallOp):
+                return self.callees[owner.callee.string_value()][number]
+            return shapes_of(owner)[number]
         return known
 
     def _out_shape(self, value: SSAValue, attrs: DictionaryAttr) -> Shape:
