@@ -53,9 +53,9 @@ class Fuse(ModulePass):
 
 def fuse(module: ModuleOp, options: Fuse | None = None) -> None:
     """Group the operators of `@main` and outline the groups."""
+    chosen = options or Fuse()
     for main in list(module.ops):
         if isinstance(main, func.FuncOp) and main.sym_name.data == "main":
-            chosen = options or Fuse()
             for_each_region(main, lambda region: _fuse(module, region, chosen))
             _fuse(module, main, chosen)
 
