@@ -70,7 +70,9 @@ def _host(
             raise CodegenError.at(op, f"there is no kernel named @{name}")
         arguments.send(e, list(op.operands))
         passed = zip(("ptr",) * 4, ("%context", *arguments.arrays), strict=True)
+        start = f.call("i64", "llvm.readcyclecounter", [])
         code = f.call("i32", name, list(passed))
+        _count(f, timed, start, numbers[op])
         failed = f.icmp("ne", "i32", code, "0")
         _return_if(f, failed, f"or i32 {code}, {numbers[op] << 8}")
 
@@ -78,10 +80,24 @@ def _host(
         failed = f.xor("i1", e.values[op.arg], "true")
         _return_if(f, failed, f"add i32 {len(calls) << 8}, {1 + asserts.numbers[op]}")
 
+    # A context is an array with a counter per call: what each kernel took, in cycles.
+    timed = f.icmp("ne", "ptr", "%context", "null")
     e = Emitter(f, asserts, {**HANDLERS, func.CallOp: call, cf.AssertOp: check})
     abi.receive(e, main.body.block.args, abi.Arrays(f))
     e.block(main.body.block)
     f.ret("i32", "0")
+
+
+def _count(f: Fn, timed: str, start: str, number: int) -> None:
+    """Add the cycles since `start` to a counter, where there are counters."""
+    count, done = f.label("count"), f.label("counted")
+    f.branch_if(timed, count, done)
+    f.place(count)
+    cycles = f.sub("i64", f.call("i64", "llvm.readcyclecounter", []), start)
+    counter = f.gep("i64", "%context", str(number))
+    f.store("i64", f.add("i64", f.load("i64", counter), cycles), counter)
+    f.branch(done)
+    f.place(done)
 
 
 def _return_if(f: Fn, condition: str, status: str) -> None:

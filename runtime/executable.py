@@ -155,8 +155,16 @@ class Call:
         self.arena_bytes = arena
         self.shapes = shapes
 
-    def run(self, pointers: Sequence[int], scalars: Sequence[float] = ()) -> None:
+    def run(
+        self,
+        pointers: Sequence[int],
+        scalars: Sequence[float] = (),
+        counters: ctypes.Array[ctypes.c_int64] | None = None,
+    ) -> None:
         """Runs the program on the arrays at `pointers`, one for each parameter.
+
+        `counters`, one for each of `artifact.call_names`, receive the cycles that each call of a
+        kernel took, added to what they hold.
 
         The addresses must be aligned to 64 bytes where the parameter is not strided, and the
         memory must be as large as the shapes say: nothing here can check that. Raises
@@ -167,7 +175,7 @@ class Call:
             slots = program.pack_scalars(*scalars)
             with lease(self.arena_bytes) as arena:
                 packed = program.pack_pointers(*pointers, arena)
-                status = program.entry(None, packed, self._sizes, slots)
+                status = program.entry(counters, packed, self._sizes, slots)
         except struct.error as error:
             artifact = program.artifact
             raise TypeError(
