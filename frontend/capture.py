@@ -252,7 +252,7 @@ def _split_backward(
     sources: list[tuple[str, int]] = []
     for i, value in enumerate(residuals):
         if value in trace.block.args:
-            sources.append(("input", trace.block.args.index(value)))  # type: ignore[arg-type]
+            sources.append(("input", trace.block.args.index(value)))
         else:
             sources.append(("result", len(captured.results)))
             captured.results.append(Result(value, "residual", f"residual_{i}"))

@@ -101,7 +101,7 @@ class _Traced:
                 old.replace_all_uses_with(new)
                 self.results = [new if r is old else r for r in self.results]
         for old in list(mine.values()):
-            block.erase_arg(old)  # type: ignore[arg-type]
+            block.erase_arg(old)
         block.add_op(Yield(*self.results))
         return Region(block)
 

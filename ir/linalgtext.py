@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ def _parse(cls: type[GenericOp], parser: Parser) -> GenericOp:
         parser.parse_punctuation("=")
         attrs |= parser.parse_optional_attr_dict()
     body = parser.parse_region()
-    results: list[Attribute] = []
+    results: Sequence[Attribute] = ()
     if parser.parse_optional_punctuation("->"):
         results = parser.parse_optional_comma_separated_list(
             Parser.Delimiter.PAREN, parser.parse_type

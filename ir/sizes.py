@@ -47,7 +47,7 @@ class SizeBuilder:
         if len(dim.terms) > 1:
             parts = [self(Expr((t,)) if t[0] else t[1]) for t in dim.terms]
             return reduce(s.add, parts)
-        ((monomial, coefficient),) = dim.terms
+        monomial, coefficient = next(iter(dim.terms))
         factors = [] if coefficient == 1 else [self(coefficient)]
         for atom, power in monomial:
             factors += [self._atom(atom)] * power

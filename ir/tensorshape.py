@@ -22,4 +22,4 @@ def allow_scalar_reshapes() -> None:
         elif any(d != 1 for d in result.get_shape()):
             raise VerifyException("a tensor without dimensions has one element")
 
-    ExpandShapeOp.verify_ = verify
+    ExpandShapeOp.verify_ = verify  # pyright: ignore[reportAttributeAccessIssue]

@@ -50,7 +50,7 @@ def _sweep(block: Block) -> int:
 
 
 def _folds(op: type[Op]) -> bool:
-    return op.fold.__func__ is not Op.fold.__func__  # type: ignore[attr-defined]
+    return op.fold.__func__ is not Op.fold.__func__
 
 
 def _fold(block: Block, op: Op) -> bool:
