@@ -27,7 +27,9 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     rank = max((len(s) for s in shapes), default=0)
     out: list[Dim] = [1] * rank
     for shape in shapes:
-        for i, d in enumerate(shape, rank - len(shape)):
+        # From the last dimension, which PyTorch names first where several differ.
+        for i in reversed(range(rank - len(shape), rank)):
+            d = shape[i - rank]
             if isinstance(d, int) and d == 1:
                 continue
             if isinstance(out[i], int) and out[i] == 1:
