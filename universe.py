@@ -23,13 +23,6 @@ def _tile() -> Dialect:
     return Tile
 
 
-def passes() -> dict[str, PassFactory]:
-    """All passes by their own names, as `calque opt` takes them."""
-    from .passes.pipeline import PASSES
-
-    return {name: lambda kind=kind: kind for name, kind in PASSES.items()}
-
-
 def _beside_xdsl() -> dict[str, PassFactory]:
     """The passes as xDSL's tools take them, which refuse to start where two have one name.
 
