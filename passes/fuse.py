@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from xdsl.context import Context
 from xdsl.dialects import func
@@ -26,7 +27,17 @@ from ..ir.op import Op
 from ..ir.ops.view import BroadcastTo, Reshape, Transpose
 from ..ir.sym import Dim
 from ..ir.types import meta_of
-from .kinds import OTHER, ROW, SAME, kind_of, reduces_rows, relation
+from .kinds import (
+    OTHER,
+    ROW,
+    SAME,
+    Kind,
+    computes_from_nothing,
+    keeps_strides,
+    kind_of,
+    reduces_rows,
+    relation,
+)
 from .outline import Group, outline
 from .regions import for_each_region
 from .signature import aliased_results
@@ -99,11 +110,23 @@ class Grouping:
     state: set[SSAValue] = field(default_factory=set)
     # The times of what stays in @main: its end, and operators with regions.
     fixed: dict[Operation, int] = field(default_factory=dict)
+    # Cheap operators on constants and indices only: free as well.
+    made_up: set[Operation] = field(default_factory=set)
+
+    def kind(self, op: Op) -> Kind:
+        """How an operator takes part in fusion."""
+        return "free" if op in self.made_up else kind_of(op)
+
+    def _is_free(self, op: object) -> TypeGuard[Op]:
+        return isinstance(op, Op) and self.kind(op) == "free"
 
     def groups(self) -> list[Group]:
         """The groups, each with the free operators that it computes again."""
         block: Block = self.main.body.block
         self.state = aliased_results(self.main)
+        for op in block.ops:
+            if isinstance(op, Op) and computes_from_nothing(op, self.made_up):
+                self.made_up.add(op)
         op = block.last_op
         while op is not None:
             if isinstance(op, Op) and not op.regions:
@@ -118,7 +141,7 @@ class Grouping:
         return list(reversed(self.made))
 
     def _visit(self, op: Op) -> None:
-        kind = kind_of(op)
+        kind = self.kind(op)
         if kind == "free":
             self._visit_free(op)
             return
@@ -139,7 +162,7 @@ class Grouping:
     def _visit_free(self, op: Op) -> None:
         uses = self._uses(op)
         if op not in self.stored:
-            how = relation(op)
+            how = SAME if op in self.made_up else relation(op)
             self.through[op] = [_Use(u.group, u.time, u.how | how, u.reader) for u in uses]
         elif isinstance(op, Reshape):
             # A free view of memory: it stays in @main.
@@ -199,9 +222,11 @@ class Grouping:
     def _joins_map(
         self, op: Op, kind: str, group: _Open, inside: list[_Use], how: int, alone: bool
     ) -> bool:
+        size = meta_of(op.results[0]).numel
+        if group.hero == "view":
+            return kind == "map" and alone and not how and self._writes_through(group, size)
         if group.hero not in ("elementwise", "rowwise", "reduce"):
             return False
-        size = meta_of(op.results[0]).numel
         if kind == "lookup" and (group.keeps_state or not alone):
             return False
         if any(r in self.state for r in op.results) and (group.looks_up or how & ROW):
@@ -211,6 +236,13 @@ class Grouping:
         if size == group.full:
             return alone or group.hero != "reduce"
         return size == group.rows
+
+    def _writes_through(self, group: _Open, size: Dim) -> bool:
+        """Whether a value may be computed where it is transposed, and written in that order."""
+        if not isinstance(group.root, Transpose) or size != group.full or group.keeps_state:
+            return False
+        group.hero = "elementwise"
+        return True
 
     def _takes_rows(self, group: _Open, size: Dim) -> bool:
         """Whether a value per row may be computed in a group."""
@@ -239,31 +271,38 @@ class Grouping:
 
     def _joins_product(self, op: Op, kind: str, group: _Open, how: int, alone: bool) -> bool:
         fits = group.hero == "elementwise" and group.full == meta_of(op.results[0]).numel
-        if not fits or not alone or how or group.keeps_state or group.looks_up:
+        if not alone or how or group.keeps_state or group.looks_up:
             return False
-        group.hero, group.root = kind, op
-        return True
+        if group.hero == "view" and kind == "matmul":
+            fits = self._writes_through(group, meta_of(op.results[0]).numel)
+        if fits:
+            group.hero, group.root = kind, op
+        return fits
 
     # ---- free operators --------------------------------------------------------------------------
 
     def _need_stored(self, values: Iterable[SSAValue], reader: Op | None = None) -> None:
         """Free operators whose value an operation reads from memory.
 
-        A product of matrices reads through transposes and broadcasts; all read constants.
+        A product of matrices reads through whatever leaves rows and columns at constant strides;
+        all operators read constants.
         """
         for v in values:
             op = v.owner
-            while isinstance(op, Op) and kind_of(op) == "free":
-                if reader is None or not op.operands:
-                    break
-                through = isinstance(op, BroadcastTo | Transpose)
-                if kind_of(reader) != "matmul" or not through:
-                    break
-                op = op.operands[0].owner
-            if isinstance(op, Op) and kind_of(op) == "free":
-                if reader is not None and _is_fill(op):
-                    continue
+            if reader is not None and self.kind(reader) == "matmul":
+                while self._is_free(op) and keeps_strides(op) and op.operands:
+                    op = op.operands[0].owner
+            if self._is_free(op) and (reader is None or not self._is_fill(op)):
                 self.stored.add(op)
+
+    def _is_fill(self, op: Op) -> bool:
+        """A constant, or one repeated: computed in place of reading it."""
+        while isinstance(op, BroadcastTo):
+            owner = op.operands[0].owner
+            if not self._is_free(owner):
+                return False
+            op = owner
+        return not op.operands or op in self.made_up
 
     def _shared(self, group: Group) -> list[Op]:
         """The free operators that a group computes again."""
@@ -272,7 +311,7 @@ class Grouping:
         while waiting:
             for v in waiting.pop().operands:
                 op = v.owner
-                if not isinstance(op, Op) or kind_of(op) != "free" or op in found:
+                if not self._is_free(op) or op in found:
                     continue
                 if op not in self.of and not (op in self.stored and isinstance(op, Reshape)):
                     found[op] = None
@@ -296,13 +335,3 @@ def _reduce_in(group: _Open, op: Op) -> None:
     group.full, group.rows = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
     group.hero = "rowwise" if reduces_rows(op) else "reduce"
     group.root = op
-
-
-def _is_fill(op: Op) -> bool:
-    """A constant, or one repeated: computed in place of reading it."""
-    while isinstance(op, BroadcastTo):
-        owner = op.operands[0].owner
-        if not isinstance(owner, Op):
-            return False
-        op = owner
-    return kind_of(op) == "free" and not op.operands

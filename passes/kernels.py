@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     FunctionType,
     IntegerAttr,
+    StringAttr,
     TensorType,
     UnitAttr,
     i64,
@@ -20,6 +21,7 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Block, Operation, OpResult, Region, SSAValue
 
+from .outline import HERO
 from .storage import buffer_type, store_bools_as_bytes
 
 KERNEL = "calque.kernel"
@@ -41,7 +43,9 @@ def to_kernel(function: func.FuncOp) -> func.FuncOp:
     tensors = [a for a in old.args if isinstance(a.type, TensorType)]
     others = [a for a in old.args if not isinstance(a.type, TensorType)]
     results = list(last.operands)
-    reuse = _reusable(old, tensors, results)
+    hero = function.attributes.get(HERO)
+    gradual = isinstance(hero, StringAttr) and hero.data in ("matmul", "conv", "pool", "scatter")
+    reuse = [[] for _ in tensors] if gradual else _reusable(old, tensors, results)
     inputs = [buffer_type(a.type) for a in tensors]
     outputs = [buffer_type(v.type) for v in results]
     block = Block(arg_types=[*inputs, *outputs, *[a.type for a in others]])
@@ -154,36 +158,60 @@ def _symbols(function: func.FuncOp) -> list[DictionaryAttr]:
     return [d for a, d in zip(args, given, strict=True) if not isinstance(a.type, TensorType)]
 
 
+_PLAIN = (linalg.GenericOp, linalg.FillOp, tensor.EmptyOp, func.ReturnOp)
+
+
 def _reusable(
     block: Block, tensors: Sequence[SSAValue], results: Sequence[SSAValue]
 ) -> list[list[int]]:
-    """Per argument the results that may share its memory: in a kernel of one elementwise loop,
-    where each element of the argument is read by the iteration that writes the same element."""
+    """Per argument the results that may share its memory.
+
+    All results come from one elementwise loop, the only one that reads the argument, and each
+    element is read by the iteration that writes the same element, before that writes it.
+    """
     none: list[list[int]] = [[] for _ in tensors]
-    loops: list[Any] = [op for op in block.ops if isinstance(op, linalg.GenericOp)]
-    plain = (linalg.GenericOp, tensor.EmptyOp, func.ReturnOp)
-    if len(loops) != 1 or not all(
-        isinstance(op, plain) or op.name.startswith("arith.") for op in block.ops
+    last: Any = results[0].owner if results else None
+    if not isinstance(last, linalg.GenericOp) or any(r.owner is not last for r in results):
+        return none
+    if not all(isinstance(op, _PLAIN) or op.name.startswith("arith.") for op in block.ops):
+        return none
+    if any(str(i.data) != "parallel" for i in last.iterator_types) or any(
+        op.name in ("tensor.extract", "cf.assert") for op in block.walk()
     ):
         return none
-    loop = loops[0]
-    maps = [m for m in loop.indexing_maps if isinstance(m, AffineMapAttr)]
-    identity = maps[-1].data
-    if any(op.name == "tensor.extract" for op in loop.body.walk()) or any(
-        i.data != "parallel" for i in loop.iterator_types
-    ):
-        return none
+    maps = [m.data for m in last.indexing_maps if isinstance(m, AffineMapAttr)]
+    readers = _readers(last)
+    numbers = [r.index for r in results if isinstance(r, OpResult)]
     out: list[list[int]] = []
     for arg in tensors:
-        reads = [m.data for v, m in zip(loop.operands, maps, strict=True) if v is arg]
-        alone = all(u.operation is loop for u in arg.uses)
-        fits = alone and reads and all(m == identity for m in reads)
-        out.append([i for i, r in enumerate(results) if fits and _same_memory(arg, r, loop)])
+        reads = [i for i, v in enumerate(last.operands) if v is arg]
+        alone = all(u.operation is last for u in arg.uses)
+        if not alone or len(reads) != 1 or maps[reads[0]] != maps[-1]:
+            out.append([])
+            continue
+        used = readers[reads[0]]
+        out.append(
+            [
+                i
+                for i, (r, n) in enumerate(zip(results, numbers, strict=True))
+                if r.type == arg.type and used and n >= min(used)
+            ]
+        )
     return out
 
 
-def _same_memory(arg: SSAValue, result: SSAValue, loop: Operation) -> bool:
-    return result.owner is loop and arg.type == result.type
+def _readers(loop: Any) -> list[set[int]]:
+    """For each argument of a loop's body, the results that are computed from it."""
+    body = loop.body.block
+    reached: dict[SSAValue, set[int]] = {a: {i} for i, a in enumerate(body.args)}
+    for op in body.ops:
+        sources = set().union(*(reached.get(v, set()) for v in op.operands))
+        reached.update((r, sources) for r in op.results)
+    found: list[set[int]] = [set() for _ in body.args]
+    for n, value in enumerate(body.last_op.operands):
+        for i in reached.get(value, ()):
+            found[i].add(n)
+    return found
 
 
 def can_fail(kernel: func.FuncOp) -> bool:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Literal
+
+from xdsl.ir import Block, Operation
 
 from ..ir.op import Op
 from ..ir.ops._elementwise import Elementwise
+from ..ir.ops.arithmetic import Add, Mul, Neg, Sub
+from ..ir.ops.bitwise import Bitwise, BitwiseNot
+from ..ir.ops.casting import Cast, Select
+from ..ir.ops.comparison import Comparison
 from ..ir.ops.conv import Conv
 from ..ir.ops.creation import Constant, Iota, Size
 from ..ir.ops.index import CheckIndex, Gather, Take
@@ -16,6 +23,7 @@ from ..ir.ops.reduce import ArgReduction, Reduction
 from ..ir.ops.scatter import Update
 from ..ir.ops.shape import Pad
 from ..ir.ops.view import BroadcastTo, Reshape, Slice, Transpose
+from ..ir.reshape import groups
 from ..ir.sym import Dim
 from ..ir.types import Shape, meta_of
 
@@ -57,6 +65,33 @@ def kind_of(op: Op) -> Kind:
         kinds: list[Kind] = [k for c, k in _KINDS if issubclass(type(op), c)]
         found = _known[type(op)] = kinds[0] if kinds else "generic"
     return found
+
+
+_CHEAP = (Comparison, Select, Cast, Add, Sub, Mul, Neg, Bitwise, BitwiseNot)
+
+
+def computes_from_nothing(op: Op, known: Container[Operation | Block]) -> bool:
+    """Whether a cheap elementwise operator reads only constants, indices, and values of that
+    kind (`known`): a causal mask, for instance."""
+    if not isinstance(op, _CHEAP):
+        return False
+    for v in op.operands:
+        source = v.owner
+        while isinstance(source, BroadcastTo | Reshape):
+            source = source.operands[0].owner
+        if not isinstance(source, Constant | Iota) and source not in known:
+            return False
+    return True
+
+
+def keeps_strides(op: Op) -> bool:
+    """Whether a free operator reads memory at constant strides along each of its dimensions."""
+    if not isinstance(op, Reshape):
+        return isinstance(op, Transpose | BroadcastTo | Slice)
+    source, target = meta_of(op.operands[0]).shape, meta_of(op.results[0]).shape
+    if 0 in source or 0 in target:
+        return False
+    return all(sum(not _is_one(source[i]) for i in of) <= 1 for of, _ in groups(source, target))
 
 
 # How a value is read through free operators: the same elements in the same order, each row's

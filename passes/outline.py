@@ -151,7 +151,7 @@ def _emit(block: Block, units: Sequence[_Unit]) -> None:
         )
         block.add_op(call)
         for old, new in zip(unit.outputs, call.results, strict=True):
-            new.name_hint = old.name_hint
+            new.name_hint = old.name_hint or _name(old)
             old.replace_all_uses_with(new)
             now[old] = new
 
@@ -208,6 +208,12 @@ class _Functions:
         if GUARDS in self.main.attributes:
             function.attributes[GUARDS] = self.main.attributes[GUARDS]
         return function
+
+
+def _name(value: SSAValue) -> str:
+    """A value that the user's program does not name is called after its operator."""
+    assert isinstance(value.owner, Operation)
+    return value.owner.name.removeprefix("calque.")
 
 
 def _title(group: Group) -> str:
