@@ -16,11 +16,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import autograd as autograd
+    from . import data as data
     from . import nn as nn
     from . import optim as optim
     from .frontend.api import *  # noqa: F403
 else:
-    _MODULES = ("autograd", "nn", "optim")
+    _MODULES = ("autograd", "data", "nn", "optim")
 
     def __getattr__(name: str) -> object:
         """A public name that was not used so far."""

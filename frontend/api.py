@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .compile import CompiledFunction, compile
+from .control import cond, scan, while_loop
 from .creation import (
     arange,
     as_tensor,
@@ -174,8 +175,10 @@ from .random import (
     seed,
     set_rng_state,
 )
+from .serialization import load, save
 from .symint import Size, SymInt
 from .tensor import Tensor
+from .threads import get_num_threads, set_num_threads
 from .transforms import grad, value_and_grad
 
 __all__ = [
@@ -219,6 +222,7 @@ __all__ = [
     "clamp",
     "clone",
     "compile",
+    "cond",
     "cos",
     "cosh",
     "default_generator",
@@ -250,6 +254,7 @@ __all__ = [
     "full_like",
     "gather",
     "ge",
+    "get_num_threads",
     "get_rng_state",
     "grad",
     "gt",
@@ -271,6 +276,7 @@ __all__ = [
     "le",
     "lerp",
     "linspace",
+    "load",
     "log",
     "log10",
     "log1p",
@@ -322,11 +328,14 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "save",
+    "scan",
     "scatter",
     "scatter_add",
     "seed",
     "select",
     "set_grad_enabled",
+    "set_num_threads",
     "set_rng_state",
     "sigmoid",
     "sign",
@@ -358,6 +367,7 @@ __all__ = [
     "value_and_grad",
     "var",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DictionaryAttr,
@@ -63,6 +64,16 @@ class Captured:
     @property
     def inputs(self) -> list[Input]:
         return self.trace.inputs
+
+    def values(self) -> dict[str, np.ndarray]:
+        """The present state by name, lifted numbers included."""
+        found: dict[str, np.ndarray] = {}
+        for entry in self.inputs:
+            if entry.tensor is not None:
+                found[entry.name] = entry.tensor._array("its values")
+            elif entry.getter is not None:
+                found[entry.name] = np.asarray(entry.getter(), np.float64)
+        return found
 
     @property
     def size_guards(self) -> list[Guard]:

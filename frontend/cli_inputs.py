@@ -40,7 +40,9 @@ class LoadedProgram:
 
 
 def parse_spec(text: str, unknown: int = 0) -> TensorMeta:
-    """The meta of `f32[8x784]`. A name or `?` is a symbolic size. Raises CommandError."""
+    """The meta of `f32[8x784]`. A name without an x, or `?`, is a symbolic size.
+
+    Raises CommandError."""
     match = _SPEC.match(text.strip())
     if not match:
         raise CommandError(f"input '{text}' is not of the form f32[8x784]")
@@ -49,10 +51,7 @@ def parse_spec(text: str, unknown: int = 0) -> TensorMeta:
     if dtype is None:
         raise CommandError(f"input '{text}': no dtype '{name}'; known: {', '.join(dt.BY_MLIR)}")
     shape: list[Dim] = []
-    for part in re.findall(r"\d+|\?|[A-WYZa-wyz_]\w*?(?=x|$)|.+", inside.replace(" ", "")):
-        part = part.lstrip("x")
-        if not part:
-            continue
+    for part in inside.replace(" ", "").split("x") if inside.strip() else ():
         if part.isdigit():
             shape.append(int(part))
         elif part == "?":
@@ -101,13 +100,7 @@ def traced_program(reference: str, metas: Sequence[TensorMeta]) -> LoadedProgram
         program = trace(target, *metas)
     except Exception as error:
         raise CommandError(f"{_user_line(error) or reference}: {error}") from error
-    values: dict[str, np.ndarray] = {}
-    for entry in program.captured.inputs:
-        if entry.tensor is not None:
-            values[entry.name] = entry.tensor._array("saving")
-        elif entry.getter is not None:
-            values[entry.name] = np.asarray(entry.getter(), np.float64)
-    return LoadedProgram(reference, program.module, values)
+    return LoadedProgram(reference, program.module, program.captured.values())
 
 
 def _user_line(error: BaseException) -> str:

@@ -242,3 +242,6 @@ def while_loop(
         body.region(captured),
     )
     return unflatten(spec, [trace.wrap(r) for r in results])
+
+
+__all__ = ["cond", "scan", "while_loop"]

@@ -66,7 +66,7 @@ def test_the_root_offers_the_public_namespace() -> None:
     for name in api.__all__:
         assert getattr(calque, name) is getattr(api, name)
     assert set(api.__all__) < set(dir(calque))
-    for name in ("nn", "optim", "autograd"):
+    for name in ("autograd", "data", "nn", "optim"):
         assert getattr(calque, name) is load(name)
     absent = "absent"
     with pytest.raises(AttributeError, match="module 'calque' has no attribute 'absent'"):
