@@ -20,6 +20,7 @@ from xdsl.ir import Dialect
 
 from .linalgtext import allow_several_results
 from .op import Op
+from .ops.argreduce import OPS as ARGREDUCE
 from .ops.control import OPS as CONTROL
 from .ops.control import Yield
 from .ops.conv import OPS as CONV
@@ -49,6 +50,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *VIEW,
     *STRIDED,
     *REDUCE,
+    *ARGREDUCE,
     *PRODUCT,
     *SHAPE,
     *MATMUL,

@@ -9,6 +9,7 @@ from xdsl.ir import Block, Operation
 
 from ..ir.op import Op
 from ..ir.ops._elementwise import Elementwise
+from ..ir.ops.argreduce import ArgReduction
 from ..ir.ops.arithmetic import Add, Mul, Neg, Sub
 from ..ir.ops.bitwise import Bitwise, BitwiseNot
 from ..ir.ops.casting import Cast, Select
@@ -19,7 +20,7 @@ from ..ir.ops.index import CheckIndex, Gather, Take
 from ..ir.ops.matmul import Matmul
 from ..ir.ops.pool import Pool
 from ..ir.ops.random import RandomBits
-from ..ir.ops.reduce import ArgReduction, Reduction
+from ..ir.ops.reduce import Reduction
 from ..ir.ops.scatter import Update
 from ..ir.ops.shape import Pad
 from ..ir.ops.view import BroadcastTo, Reshape, Slice, Transpose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .activation import clamp, gelu, relu, silu, softplus
+from .argreduce import argmax, argmin
 from .arithmetic import abs, add, div, maximum, minimum, mul, neg, reciprocal, sign, square, sub
 from .bitwise import (
     bitwise_and,
@@ -28,7 +29,7 @@ from .pooling import avg_pool, max_pool, max_pool_indices
 from .power import pow
 from .product import prod
 from .random import bernoulli, normal, randint, random_bits, uniform
-from .reduce import all, amax, amin, any, argmax, argmin, sum, sum_to
+from .reduce import all, amax, amin, any, sum, sum_to
 from .rounding import ceil, floor, floor_divide, remainder, round, trunc
 from .scatter import index_add, index_copy, scatter, scatter_add
 from .shape import concatenate, pad, slice_update, stack

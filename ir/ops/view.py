@@ -16,9 +16,10 @@ from ..attrs import DIMS, INTS
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
-from ..sym import Dim, Expr, Func, less, same
+from ..sym import Dim, same
 from ..types import Shape, TensorMeta
 from ._common import normalize_dim
+from ._extent import slice_extent
 from ._fold import producer, uniform
 
 
@@ -240,7 +241,7 @@ class Slice(View):
         if not len(starts) == len(limits) == len(strides) == x.rank:
             raise RuntimeError(f"slice: expected {x.rank} starts, limits and strides")
         parts = zip(x.shape, starts, limits, strides, strict=True)
-        return x.with_shape([_count(i, *part) for i, part in enumerate(parts)])
+        return x.with_shape([slice_extent(i, *part) for i, part in enumerate(parts)])
 
     @staticmethod
     def REFERENCE(
@@ -325,41 +326,6 @@ class Slice(View):
         ):  # fmt: skip
             attrs = {"starts": (start,), "limits": (limit,), "strides": (stride,)}
             yield Sample((x,), attrs, error=(RuntimeError, words))
-
-
-def _count(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Dim:
-    """How many elements a slice of one dimension has. Raises RuntimeError where it reaches out."""
-    if stride == 0:
-        raise RuntimeError("slice: a stride cannot be 0")
-    if stride > 0:
-        fits = _at_most(0, start) and _at_most(start, limit) and _at_most(limit, size)
-        span = limit - start
-    else:
-        fits = _at_most(-1, limit) and _at_most(limit, start) and _at_most(start, size - 1)
-        span = start - limit
-    if not fits:
-        raise RuntimeError(
-            f"slice: {start}:{limit}:{stride} does not lie within dimension {dim} of size {size}"
-        )
-    step = abs(stride)
-    return span if step == 1 else (span + step - 1) // step
-
-
-def _at_most(a: Dim, b: Dim) -> bool:
-    """Whether a <= b; known at once for min(…, b) <= b and a <= max(a, …)."""
-    if a == b or _choice(a, "min", b) or _choice(b, "max", a):
-        return True
-    return not less(b, a)
-
-
-def _choice(x: Dim, name: str, among: Dim) -> bool:
-    """Whether x is the min or max of some sizes that include `among`."""
-    if not isinstance(x, Expr) or len(x.terms) != 1 or x.terms[0][1] != 1:
-        return False
-    match x.terms[0][0]:
-        case ((Func() as atom, 1),) if atom.name == name:
-            return among in (atom.lhs, atom.rhs)
-    return False
 
 
 def forward(
