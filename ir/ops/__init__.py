@@ -19,7 +19,7 @@ from .bitwise import (
 )
 from .casting import bitcast, cast, detach, where
 from .comparison import eq, ge, gt, isfinite, isinf, isnan, le, lt, ne, truth
-from .conv import conv, conv_transpose
+from .convolution import conv, conv_transpose
 from .creation import constant, full, full_like, iota, size
 from .exponential import erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sqrt
 from .index import check_index, gather, take

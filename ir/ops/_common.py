@@ -157,3 +157,8 @@ def static(shape: Shape) -> tuple[int, ...]:
         if isinstance(d, Expr):
             raise TypeError(f"size {d} must be known here")
     return shape  # type: ignore[return-value]
+
+
+def sizes(shape: Shape) -> str:
+    """A shape as messages show it."""
+    return f"[{', '.join(map(str, shape))}]"

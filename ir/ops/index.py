@@ -17,8 +17,8 @@ from .. import dtype as dt
 from ..attrs import BOOL, DIM, INT
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, less
-from ..types import Shape, TensorMeta
-from ._common import check_devices, normalize_dim
+from ..types import TensorMeta
+from ._common import check_devices, normalize_dim, sizes
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -238,11 +238,6 @@ def check_gather(name: str, x: TensorMeta, index: TensorMeta, dim: int) -> None:
                 f"Size does not match at dimension {i} expected index {sizes(index.shape)} to be "
                 f"no larger than self {sizes(x.shape)} apart from dimension {dim}"
             )
-
-
-def sizes(shape: Shape) -> str:
-    """A shape as messages show it."""
-    return f"[{', '.join(map(str, shape))}]"
 
 
 def check_range(index: np.ndarray, size: int) -> None:

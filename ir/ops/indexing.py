@@ -10,8 +10,8 @@ from .. import dtype as dt
 from ..op import Value, bind, meta
 from ..sym import Dim, product
 from ..types import TensorMeta
-from ._common import broadcast_shapes, normalize_dim
-from .index import check_index, gather, sizes, take
+from ._common import broadcast_shapes, normalize_dim, sizes
+from .index import check_index, gather, take
 from .scatter import IndexAdd, IndexCopy
 
 

@@ -19,8 +19,16 @@ from ..attrs import DIMS, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, less, same
 from ..types import Shape, TensorMeta
+from ._poolparts import (
+    adjoint_padding,
+    flat_positions,
+    from_blocks,
+    interleave,
+    repeat,
+    spread_out,
+    tiles,
+)
 from ._window import (
-    dilated,
     extent,
     pad_array,
     padded,
@@ -241,11 +249,11 @@ class SumPool(Pool):
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
         (g,), x, attrs = cotangents, node.operand_metas[0], dict(node.attrs)
-        if _tiles(x.shape[2:], attrs):
-            return (_from_blocks(_repeat(g, attrs["kernel"]), x),)
-        low, high = _adjoint_padding(x.shape[2:], meta(g).shape[2:], attrs)
+        if tiles(x.shape[2:], attrs):
+            return (from_blocks(repeat(g, attrs["kernel"]), x),)
+        low, high = adjoint_padding(x.shape[2:], meta(g).shape[2:], attrs)
         attrs |= {"stride": (1,) * len(low), "padding": ((0, 0),) * len(low)}
-        return (bind(SumPool, (_spread(g, low, high, node.attrs["stride"], 0),), attrs),)
+        return (bind(SumPool, (spread_out(g, low, high, node.attrs["stride"], 0),), attrs),)
 
 
 class MaxPoolGrad(Op):
@@ -287,7 +295,7 @@ class MaxPoolGrad(Op):
         """Each input element reads the windows that hold it, the taps in reverse order: windows
         over g and tap, spread by the stride, whose tap is the one that is met."""
         attrs, out = dict(node.attrs), node.result_metas[0]
-        low, high = _adjoint_padding(attrs["size"], node.operand_metas[0].shape[2:], attrs)
+        low, high = adjoint_padding(attrs["size"], node.operand_metas[0].shape[2:], attrs)
         padding = tuple(zip(low, high, strict=True))
         g = padded(b, node.operands[0], padding, attrs["stride"], 0)
         tap = padded(b, node.operands[1], padding, attrs["stride"], -1)
@@ -375,7 +383,7 @@ def _inside(s: BodyBuilder, x: TensorMeta, attrs: dict[str, Any]) -> SSAValue:
     return inside
 
 
-# ---- parts of the gradients ------------------------------------------------------------------
+# ---- the gradient of the maximum ------------------------------------------------------------
 
 
 def _route(g: Value, tap: Value, x: TensorMeta, attrs: dict[str, Any]) -> Value:
@@ -384,97 +392,13 @@ def _route(g: Value, tap: Value, x: TensorMeta, attrs: dict[str, Any]) -> Value:
     from .elementwise import eq, where
     from .view import reshape
 
-    if not _tiles(x.shape[2:], attrs):
+    if not tiles(x.shape[2:], attrs):
         return bind(MaxPoolGrad, (g, tap), {**attrs, "size": x.shape[2:]})
     kernel = attrs["kernel"]
     taps = iota(math.prod(kernel), dt.int32, tap)
     taps = reshape(taps, tuple(n for k in kernel for n in (1, k)))
-    blocks = where(eq(_interleave(tap), taps), _interleave(g), 0)
-    return _from_blocks(blocks, x)
-
-
-def _tiles(spatial: Shape, attrs: dict[str, Any]) -> bool:
-    """Whether the windows cover each element exactly once, for certain."""
-    return (
-        attrs["kernel"] == attrs["stride"]
-        and all(d == 1 for d in attrs["dilation"])
-        and all(p == (0, 0) for p in attrs["padding"])
-        and all(n % k == 0 for n, k in zip(spatial, attrs["kernel"], strict=True))
-    )
-
-
-def _interleave(x: Value) -> Value:
-    """(N, C, A, B) as (N, C, A, 1, B, 1)."""
-    from .view import reshape
-
-    m = meta(x)
-    return reshape(x, (*m.shape[:2], *(n for d in m.shape[2:] for n in (d, 1))))
-
-
-def _repeat(x: Value, kernel: Ints) -> Value:
-    """(N, C, A, B) as (N, C, A, k, B, k)."""
-    from .view import broadcast_to
-
-    m = meta(x)
-    shape = (n for d, k in zip(m.shape[2:], kernel, strict=True) for n in (d, k))
-    return broadcast_to(_interleave(x), (*m.shape[:2], *shape))
-
-
-def _from_blocks(blocks: Value, x: TensorMeta) -> Value:
-    """(N, C, A, k, B, k) as (N, C, A*k, B*k)."""
-    from .view import reshape
-
-    return reshape(blocks, x.shape)
-
-
-def _adjoint_padding(
-    size: Shape, out: Shape, attrs: dict[str, Any]
-) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
-    """The padding with which windows at stride 1 over the dilated cotangent give back the input."""
-    low: list[Dim] = []
-    high: list[Dim] = []
-    for n, o, k, s, d, (lo, _) in zip(
-        size, out, attrs["kernel"], attrs["stride"], attrs["dilation"], attrs["padding"],
-        strict=True,
-    ):  # fmt: skip
-        taps = extent(k, d)
-        low.append(taps - 1 - lo)
-        high.append(n + taps - 1 - dilated(o, s) - low[-1])
-    return tuple(low), tuple(high)
-
-
-def _spread(
-    g: Value, low: tuple[Dim, ...], high: tuple[Dim, ...], stride: Ints, value: int
-) -> Value:
-    """g with its spatial elements `stride` apart and padded."""
-    from .shape import pad
-
-    return pad(g, (0, 0, *low), (0, 0, *high), (0, 0, *(s - 1 for s in stride)), value)
-
-
-def flat_positions(tap: Value, shape: Shape, attrs: dict[str, Any]) -> Value:
-    """Positions in the flattened spatial input, as int64, of the taps that `argmax_pool` found."""
-    from .creation import iota, size
-    from .elementwise import add, cast, floor_divide, mul, remainder, sub
-    from .view import reshape
-
-    m = meta(tap)
-    rank = len(shape)
-    rest = cast(tap, dt.int64)
-    flat: Value = None
-    scale: Dim = 1
-    for i in reversed(range(rank)):
-        k, s, d = attrs["kernel"][i], attrs["stride"][i], attrs["dilation"][i]
-        inside = remainder(rest, k)
-        rest = floor_divide(rest, k)
-        start = mul(iota(m.shape[2 + i], dt.int64, tap), s)
-        start = sub(start, size(attrs["padding"][i][0], tap))
-        start = reshape(start, (m.shape[2 + i], *(1,) * (rank - 1 - i)))
-        position = add(mul(inside, d), start)
-        position = mul(position, size(scale, tap))
-        flat = position if flat is None else add(flat, position)
-        scale = scale * shape[i]
-    return flat
+    blocks = where(eq(interleave(tap), taps), interleave(g), 0)
+    return from_blocks(blocks, x)
 
 
 OPS: tuple[type[Op], ...] = (MaxPool, ArgmaxPool, SumPool, MaxPoolGrad)

@@ -10,8 +10,9 @@ from .. import dtype as dt
 from ..op import Op, Value, bind, meta
 from ..sym import Dim, floordiv, smin
 from ..types import Shape, TensorMeta
+from ._poolparts import flat_positions
 from ._window import extent, int_list
-from .pool import ArgmaxPool, Ints, MaxPool, SumPool, flat_positions
+from .pool import ArgmaxPool, Ints, MaxPool, SumPool
 
 
 def _attrs(

@@ -79,6 +79,27 @@ class Scan(Control):
         return carried + stacks
 
     @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        """The same loop without stacks that nobody reads, and without what only they needed."""
+        a = node.attrs
+        n, m = a["carries"], a["xs"]
+        live = [i for i, r in enumerate(node.results) if i < n or r.first_use is not None]
+        source = node.regions[0].block
+        unread = [v for v in source.args[n:] if v.first_use is None]
+        if len(live) == len(node.results) and not unread:
+            return None
+        block = Block(arg_types=[v.type for v in source.args])
+        outputs = copy_into(source, block, block.args)
+        block.add_op(Yield(*(outputs[i] for i in live)))
+        used = prune([block], range(n, len(source.args)))
+        kept = [v for i, v in enumerate(node.operands) if i in used]
+        xs = sum(1 for i in used if n <= i < n + m)
+        made = _scan(kept[:n], kept[n : n + xs], kept[n + xs :], Region(block), a["length"],
+                     a["reverse"])  # fmt: skip
+        places = dict(zip(live, made, strict=True))
+        return [places.get(i, kept[0] if kept else made[0]) for i in range(len(node.results))]
+
+    @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
         """A scan the other way whose body is the body's derivative. It carries the cotangents of
         the carried tensors and adds up those of the constants; the carried tensors of each step

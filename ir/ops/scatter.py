@@ -16,7 +16,7 @@ from ..attrs import INT
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import same
 from ..types import Shape, TensorMeta
-from ._common import check_devices, normalize_dim
+from ._common import check_devices, normalize_dim, sizes
 from .index import (
     INDEX,
     OUT_OF_RANGE,
@@ -28,7 +28,6 @@ from .index import (
     in_range,
     out_of_bounds,
     places,
-    sizes,
     take,
     take_samples,
     zeros,

@@ -121,6 +121,25 @@ def test_backward_scan_reads_only_what_it_needs() -> None:
     np.testing.assert_allclose(interpreter.run(module, [X, XS])[0], np.ones((4, 3)))
 
 
+def test_scan_folds_away_what_nobody_reads() -> None:
+    def body(x: SSAValue, xs: SSAValue, w: SSAValue) -> Sequence[SSAValue]:
+        def step(h: SSAValue, row: SSAValue, weight: SSAValue) -> Sequence[SSAValue]:
+            return exp(h), mul(row, weight), neg(h)
+
+        last, _, kept = scan([x], [xs], [w], region([VECTOR] * 3, step))
+        return [last, kept]
+
+    module = build([VECTOR, ROWS, VECTOR], body)
+    main = interpreter.lookup(module, "main")
+    wanted = interpreter.run(module, [X, XS, W])
+    canonicalize(main)
+    (loop,) = [op for op in main.body.block.ops if isinstance(op, Scan)]
+    assert len(loop.operands) == 1 and len(loop.results) == 2 and loop.attrs["xs"] == 0
+    assert [op.name for op in loop.regions[0].block.ops][:2] == ["calque.exp", "calque.neg"]
+    for found, want in zip(interpreter.run(module, [X, XS, W]), wanted, strict=True):
+        np.testing.assert_array_equal(found, want)
+
+
 def test_nested_scan_in_cond() -> None:
     def body(p: SSAValue, x: SSAValue, xs: SSAValue) -> SSAValue:
         def then(a: SSAValue, rows: SSAValue) -> SSAValue:

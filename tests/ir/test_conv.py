@@ -9,7 +9,8 @@ from xdsl.ir import SSAValue
 from calque.ir import dtype as dt
 from calque.ir import interpreter
 from calque.ir.op import Op, Sample, array_meta
-from calque.ir.ops.conv import Conv, conv, conv_transpose
+from calque.ir.ops.conv import Conv
+from calque.ir.ops.convolution import conv, conv_transpose
 from calque.ir.ops.pool import MaxPool, MaxPoolGrad, SumPool
 from calque.ir.ops.pooling import avg_pool, max_pool, max_pool_indices
 from calque.ir.sym import SymEnv, symbol
