@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ir.sym import MIN, Expr
 from ..runtime.memory import Buffer
-from .capture import Captured
+from .capture import Captured, Result
 from .driver import Program, compile_graph
 from .eager import contiguous
 from .errors import run
@@ -32,6 +32,10 @@ class Entry:
         self._numbers = [
             (i, e.getter, ctypes.c_double()) for i, e in enumerate(inputs) if e.getter is not None
         ]
+        self._grads = [(i, e.owner) for i, e in enumerate(inputs) if e.owner is not None]
+        self._grad_metas = [
+            (t, None if g is None else g._meta) for t, g in captured.trace.read_grads.values()
+        ]
         self._guards = captured.size_guards
         self._symbols = self.program.symbols
         # Where each size symbol is read: (argument, dimension).
@@ -47,6 +51,10 @@ class Entry:
         return self.captured.guards.hold() and self._state_fits()
 
     def _state_fits(self) -> bool:
+        for tensor, meta in self._grad_metas:
+            grad = tensor._grad
+            if (None if grad is None else grad._meta) != meta:
+                return False
         return all(
             t._meta is m or t._meta == m for (_, t), m in zip(self._state, self._metas, strict=True)
         )
@@ -112,6 +120,12 @@ class Entry:
             pointers[i] = x.data_ptr()
         for i, tensor in self._state:
             pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
+        for i, owner in self._grads:
+            grad = owner._grad
+            assert grad is not None
+            aligned = grad if is_contiguous(grad._sizes, grad._strides) else contiguous(grad)
+            keep.append(aligned)
+            pointers[i] = aligned.data_ptr()
         for i, getter, slot in self._numbers:
             slot.value = getter()
             pointers[i] = ctypes.addressof(slot)
@@ -124,11 +138,17 @@ class Entry:
             tensor._grad = None
         for result, output in zip(captured.results, outputs, strict=True):
             if result.role == "state":
-                owner = result.tensor
-                if owner is None and result.alias is not None:
-                    owner = arguments[result.alias]
-                assert owner is not None
-                owner._storage.version += 1
+                self._written(result, arguments)._storage.version += 1
             elif result.role == "grad":
                 assert result.tensor is not None
                 result.tensor._grad = output
+
+    def _written(self, result: Result, arguments: Sequence[Tensor]) -> Tensor:
+        """The tensor whose memory a state result was written into."""
+        assert result.alias is not None
+        entry = self.captured.inputs[result.alias]
+        if entry.tensor is not None:
+            return entry.tensor
+        if entry.owner is not None and entry.owner._grad is not None:
+            return entry.owner._grad
+        return arguments[result.alias]

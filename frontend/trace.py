@@ -50,10 +50,11 @@ class Input:
     """One argument of the traced program.
 
     `tensor` is the concrete tensor that was lifted (state), None for arguments of the function.
-    `getter` reads a Python number that was lifted (a learning rate).
+    `getter` reads a Python number that was lifted (a learning rate). `owner` is the tensor whose
+    `.grad` this is: another one on each call.
     """
 
-    __slots__ = ("getter", "name", "role", "storage", "tensor")
+    __slots__ = ("getter", "name", "owner", "role", "storage", "tensor")
 
     def __init__(
         self,
@@ -62,7 +63,9 @@ class Input:
         storage: TracedStorage,
         tensor: Tensor | None = None,
         getter: Callable[[], float] | None = None,
+        owner: Tensor | None = None,
     ) -> None:
+        self.owner = owner
         self.name = name
         self.role = role
         self.storage = storage
@@ -82,6 +85,8 @@ class Trace:
         self._names: dict[int, str] = {}
         self.used: dict[int, Any] = {}  # modules and optimizers that ran, by id
         self.grads: dict[int, tuple[Tensor, Tensor | None]] = {}
+        # Gradients that were read before they were written: None, or an input.
+        self.read_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
         self.numbers: dict[Any, Tensor] = {}
         self.closed = False
@@ -249,7 +254,19 @@ class Trace:
     def get_grad(self, tensor: Tensor) -> Tensor | None:
         """`.grad` as the program so far leaves it."""
         found = self.grads.get(id(tensor))
-        return found[1] if found is not None else tensor._grad
+        if found is not None:
+            return found[1]
+        if id(tensor) not in self.read_grads:
+            self.read_grads[id(tensor)] = (tensor, self._lift_grad(tensor))
+        return self.read_grads[id(tensor)][1]
+
+    def _lift_grad(self, tensor: Tensor) -> Tensor | None:
+        """The `.grad` that a tensor has when the program is called, as an input."""
+        grad = tensor._grad
+        if grad is None or tensor._is_traced:
+            return grad
+        name = f"{self.name_of(tensor)}.grad"
+        return Tensor._traced(self._input(name, "state", grad._meta, owner=tensor), grad._meta)
 
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         self.grads[id(tensor)] = (tensor, grad)
