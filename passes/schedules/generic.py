@@ -18,7 +18,7 @@ from xdsl.ir.affine import (
     AffineExpr,
 )
 
-from .expr import Acc, Apply, Combine, Expr, Guards, IndexOf, Load, Order, Reduce, Result, walk
+from .expr import Acc, Apply, Check, Combine, Expr, Guards, IndexOf, Load, Order, Reduce, Result, walk
 from .index import ZERO, Atom, Ix, Space, product
 
 if TYPE_CHECKING:
@@ -316,10 +316,18 @@ def plain_combines(accs: Sequence[Acc], yields: Sequence[Expr]) -> tuple[Combine
     """The body of a reduction as one combination per accumulator, None if it is none."""
     found: list[Combine] = []
     for acc, y in zip(accs, yields, strict=True):
+        # Checks concern what is combined, so they go with it.
+        checks: list[Check] = []
+        while isinstance(y, Check):
+            checks.append(y)
+            y = y.value
         if not isinstance(y, Apply) or not isinstance(y.op, COMBINERS) or acc not in y.args:
             return None
         a, b = y.args
         value = b if a is acc else a
+        for c in reversed(checks):
+            deps = value.deps | c.condition.deps
+            value = Check(value.type, deps, c.condition, c.message, value)
         if any(isinstance(e, Acc) and e in accs for e in walk(value)):
             return None
         found.append(Combine(y.op, value))
