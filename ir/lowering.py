@@ -129,7 +129,8 @@ class LinalgBuilder:
     def dense(self, value: Any, meta: TensorMeta) -> Tensor:
         """A tensor of known data; of one repeated number it takes no memory."""
         flat = value.reshape(-1)
-        if (flat.size and (flat == flat[0]).all()) or flat.size == 1:
+        # Bits, because -0.0 equals 0.0 and NaN nothing.
+        if flat.size and flat.tobytes() == flat[:1].tobytes() * flat.size:
             number = flat[0].item()
             element = meta.dtype.element
             return self.pointwise(meta, (), body=lambda s: s.constant(number, element))

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xdsl.ir import SSAValue
+from xdsl.ir import Block, SSAValue
 
 import oneop
 from calque.ir import dtype as dt
 from calque.ir import ops
 from calque.ir.autodiff import gradients
+from calque.ir.lowering import Lazy, LinalgBuilder
 from calque.ir.op import Node, array_meta, bind, evaluate
 from calque.ir.ops.casting import Cast
 from calque.ir.ops.view import BroadcastTo, Reshape, Slice, Transpose, View
@@ -371,3 +372,11 @@ def test_devices_do_not_mix() -> None:
     words = "Expected all tensors to be on the same device, but found at least two devices, cpu and"
     with pytest.raises(RuntimeError, match=words):
         oneop.build([cpu, cuda], lambda x, y: [ops.add(x, y)])
+
+
+def test_zeros_of_both_signs_are_not_one_constant() -> None:
+    block = Block()
+    b = LinalgBuilder(block, {})
+    for data, repeated in (([0.0, -0.0], False), ([-0.0, -0.0], True), ([np.nan, np.nan], True)):
+        made = b.dense(np.array(data, np.float32), f32(2))
+        assert isinstance(made, Lazy) is repeated
