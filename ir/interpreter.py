@@ -29,9 +29,14 @@ def run(module: ModuleOp, args: Sequence[np.ndarray], entry: str = "main") -> li
     return _Run(module).call(lookup(module, entry), list(args))
 
 
-def bind_sizes(func: FuncOp, args: Sequence[np.ndarray]) -> dict[str, int]:
-    """The values of the size symbols, read off the arguments; checks shapes and dtypes."""
-    sizes: dict[str, int] = {}
+def bind_sizes(
+    func: FuncOp, args: Sequence[np.ndarray], given: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The values of the size symbols, read off the arguments; checks shapes and dtypes.
+
+    A function that others call may also use symbols of theirs: `given` has the values of these.
+    """
+    sizes = dict(given or {})
     metas = [from_type(a.type) for a in func.body.block.args]
     if len(metas) != len(args):
         raise ValueError(f"@{func.sym_name.data} takes {len(metas)} arguments, got {len(args)}")
@@ -52,8 +57,10 @@ class _Run:
     def __init__(self, module: ModuleOp) -> None:
         self.module = module
 
-    def call(self, func: FuncOp, args: list[np.ndarray]) -> list[np.ndarray]:
-        sizes = bind_sizes(func, args)
+    def call(
+        self, func: FuncOp, args: list[np.ndarray], given: Mapping[str, int] | None = None
+    ) -> list[np.ndarray]:
+        sizes = bind_sizes(func, args, given)
         env: Env = dict(zip(func.body.block.args, args, strict=True))
         return self.block(func.body.block, env, sizes)
 
@@ -71,7 +78,7 @@ class _Run:
         self, op: Operation, operands: list[np.ndarray], env: Env, sizes: Mapping[str, int]
     ) -> list[np.ndarray]:
         if isinstance(op, CallOp):
-            return self.call(lookup(self.module, op.callee.string_value()), operands)
+            return self.call(lookup(self.module, op.callee.string_value()), operands, sizes)
         if not isinstance(op, Op):
             raise NotImplementedError(f"the interpreter runs graph IR, not '{op.name}'")
         attrs = {k: resolve(v, sizes) for k, v in op.attrs.items()}
