@@ -42,8 +42,8 @@ def check(program: Program, *, without: Sequence[str] | None = None, count: int 
     the compiled result bit for bit. Raises Disagreement.
     """
     module = program.module()
-    compiled = compile_graph(module)
-    others = {name: compile_graph(module, Options(without=frozenset((name,))))
+    compiled = compile_graph(module.clone())
+    others = {name: compile_graph(module.clone(), Options(without=frozenset((name,))))
               for name in (OPTIONAL if without is None else without)}  # fmt: skip
     for sizes in assignments(program, count):
         args = program.arrays(sizes)
