@@ -343,7 +343,9 @@ def _top(atom: Atom) -> Ix | None:
             top = upper(whole)
             if top is None:
                 return None
-            if (n := top.constant) is not None and (d := divisor.constant) is not None:
+            if (d := divisor.constant) == 0:  # a loop that is never entered
+                return None
+            if (n := top.constant) is not None and d is not None:
                 return Ix.of(n // d)
             exact, rest = _split(top + ONE, divisor)
             return exact - ONE if not rest.terms else None
