@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
 
 from calque.ir.interpreter import bind_sizes, lookup, resolve
 from calque.ir.op import Op, evaluate
@@ -31,7 +32,9 @@ def bounds(module: ModuleOp, args: Sequence[Array]) -> list[tuple[Array, Array]]
     main = lookup(module, "main")
     sizes = bind_sizes(main, args)
     block = main.body.block
-    env = {v: (a, np.zeros(a.shape)) for v, a in zip(block.args, args, strict=True)}
+    env: dict[SSAValue, tuple[Array, Array]] = {
+        v: (a, np.zeros(a.shape)) for v, a in zip(block.args, args, strict=True)
+    }
     for op in block.ops:
         if not isinstance(op, Op):
             break
@@ -191,36 +194,33 @@ def _accumulated(
     )
 
 
+_MOVING = frozenset(
+    (
+        "calque.broadcast_to", "calque.reshape", "calque.transpose", "calque.slice", "calque.pad",
+        "calque.concatenate", "calque.slice_update", "calque.detach", "calque.gather",
+        "calque.take", "calque.scatter", "calque.index_copy", "calque.max_pool",
+    )
+)  # fmt: skip
+_DISCRETE = frozenset(
+    (
+        "calque.any", "calque.all", "calque.argmax", "calque.argmin", "calque.argmax_pool",
+        "calque.check_index", "calque.constant", "calque.iota", "calque.size",
+        "calque.random_bits",
+    )
+)  # fmt: skip
+
 # Operators that add no error of their own: without errors of operands there is nothing to do.
-EXACT = frozenset(
-    f"calque.{name}"
-    for name in (
-        "broadcast_to reshape transpose slice pad concatenate slice_update detach check_index "
-        "constant iota size random_bits gather take scatter index_copy amax amin any all argmax "
-        "argmin max_pool argmax_pool"
-    ).split()
-)
+EXACT = _MOVING | _DISCRETE | {"calque.amax", "calque.amin"}
 
 RULES: dict[str, Rule] = {
-    **{
-        f"calque.{name}": _moved
-        for name in (
-            "broadcast_to reshape transpose slice pad concatenate slice_update detach gather take "
-            "scatter index_copy max_pool"
-        ).split()
-    },
+    **dict.fromkeys(_MOVING, _moved),
+    **dict.fromkeys(_DISCRETE, _discontinuous),
     "calque.sum": _sum,
     "calque.prod": _prod,
     "calque.exclusive_prod": _prod,
     "calque.sum_pool": _sum,
     "calque.amax": _extremum,
     "calque.amin": _extremum,
-    **{
-        f"calque.{name}": _discontinuous
-        for name in (
-            "any all argmax argmin argmax_pool check_index constant iota size random_bits"
-        ).split()
-    },
     "calque.matmul": _bilinear,
     "calque.conv": _bilinear,
     "calque.softmax": _softmax,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-
 
 from calque.frontend.creation import as_tensor
 from calque.frontend.driver import Program as Compiled
 from calque.frontend.driver import compile_graph
 from calque.ir import interpreter, sym
 from calque.ir.verify import environment
-from calque.passes.pipeline import Options
-OPTIONAL = ()
+from calque.passes.pipeline import OPTIONAL, Options
 from calque.runtime.memory import Buffer
 
 from .bounds import bounds
@@ -85,9 +84,7 @@ def assignments(program: Program, count: int) -> Iterator[Sizes]:
     yield from seen[:count]
 
 
-def run(
-    program: Program, compiled: Compiled, args: Sequence[Array], sizes: Sizes
-) -> list[Array]:
+def run(program: Program, compiled: Compiled, args: Sequence[Array], sizes: Sizes) -> list[Array]:
     """Results of compiled code; inputs that it overwrites are copies."""
     call = compiled.prepare([sizes[s] for s in compiled.symbols])
     inputs = [Buffer.empty(a.nbytes) for a in args]
@@ -112,11 +109,9 @@ def run(
 
 
 def _seen(buffer: Buffer, shape: Sequence[int], dtype: np.dtype) -> Array:
-    import ctypes
-
     size = int(np.prod(shape)) * dtype.itemsize
     memory = (ctypes.c_char * size).from_address(buffer.ptr)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
 
 def eager(program: Program, args: Sequence[Array], sizes: Sizes) -> list[Array]:

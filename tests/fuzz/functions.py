@@ -189,9 +189,7 @@ SHAPED = {
     "sum": Function(ops.sum, lambda x: 100 * x, exact=False),
     "isum": Function(ops.sum, lambda x: 100 * x),
     "mean": Function(ops.mean, exact=False),
-    "prod": Function(
-        lambda x, **a: ops.prod(_fractions(x), **a), lambda x: 1e6, exact=False
-    ),
+    "prod": Function(lambda x, **a: ops.prod(_fractions(x), **a), lambda x: 1e6, exact=False),
     "amax": Function(ops.amax),
     "amin": Function(ops.amin),
     "var": Function(lambda x, **a: ops.var(x, correction=0, **a), lambda x: x * x, exact=False),
@@ -223,9 +221,7 @@ SHAPED = {
     ),
     "random": Function(_random, lambda k, c: 16),
     "iota": Function(lambda x, size, dtype: ops.iota(size, dtype, x), lambda x: 200),
-    "full": Function(
-        lambda x, shape, value: ops.full(shape, value, meta(x).dtype, x), lambda x: 3
-    ),
+    "full": Function(lambda x, shape, value: ops.full(shape, value, meta(x).dtype, x), lambda x: 3),
     "size": Function(
         lambda x, size: ops.mul(x, ops.cast(_size(size, x), meta(x).dtype)), lambda x: 200 * x
     ),

@@ -63,7 +63,7 @@ class Generator:
                 self.input(TensorMeta(self.shape(), self.rng.choice(KINDS)))
             for name in self.symbols:
                 if not self.appears(name):
-                    shape = self.rng.choice(((), (3,), (8,))) + (sym.symbol(name),)
+                    shape = (*self.rng.choice(((), (3,), (8,))), sym.symbol(name))
                     self.input(TensorMeta(shape, self.rng.choice((*FLOATS, *INTS))))
             for _ in range(self.rng.randint(3, 14)):
                 self.step()

@@ -140,9 +140,7 @@ class Program:
         return "\n".join(lines)
 
 
-def apply(
-    steps: Sequence[Step], values: list[Value], sizes: Mapping[str, int]
-) -> list[Value]:
+def apply(steps: Sequence[Step], values: list[Value], sizes: Mapping[str, int]) -> list[Value]:
     """All values of a program on given inputs; with `sizes` the attributes become numbers."""
     for step in steps:
         attrs = {k: resolve(v, sizes) if sizes else v for k, v in step.attrs.items()}
