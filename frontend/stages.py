@@ -33,7 +33,7 @@ def step_done(module: ModuleOp) -> str:
         return "lower-to-linalg"
     if "bufferization.to_tensor" in names:
         return "bufferize" if "memref.alloc" in names else "plan-memory"
-    return STEPS[-1][0]
+    return STEPS[-1].name
 
 
 def _takes_memory(main: FuncOp) -> bool:
@@ -45,11 +45,11 @@ def stage_module(module: ModuleOp, stage: str, options: Options | None = None) -
     """A copy of a module, of any stage up to then, at the end of "graph", "linalg" or "kernel"."""
     done = step_done(module)
     stages = ["graph", "linalg", "kernel"]
-    reached = next((s for name, s, _ in STEPS if name == done), "graph")
+    reached = next((s.stage for s in STEPS if s.name == done), "graph")
     if stages.index(reached) > stages.index(stage):
         raise ValueError(f"the module is past the {stage} stage already")
     current = module.clone()
-    if done == [name for name, s, _ in STEPS if s == stage][-1]:
+    if done == [s.name for s in STEPS if s.stage == stage][-1]:
         return current
     for name, made in compile_pipeline(current, options or Options(), done):
         current = made

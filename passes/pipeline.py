@@ -31,6 +31,12 @@ class Options:
     target: Target | None = None
     # Check the IR after every step.
     verify: bool = False
+    # Names of optional steps that are left out.
+    without: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in sorted(self.without - set(OPTIONAL)):
+            raise ValueError(f"'{name}' is no optional step: {', '.join(OPTIONAL)}")
 
 
 PASSES: dict[str, type[ModulePass]] = {
@@ -51,31 +57,59 @@ PASSES: dict[str, type[ModulePass]] = {
 }
 
 
-def simplify(main: FuncOp) -> None:
-    """Local simplification of a graph function."""
-    with environment(main):
-        decompose(main.body.block)
-    canonicalize(main)
-    cse(main.body.block)
-    dce(main.body.block)
+Work = Callable[[ModuleOp, Target], None]
 
 
-def _graph(module: ModuleOp, target: Target) -> None:
-    for op in module.ops:
-        if isinstance(op, FuncOp) and op.body.blocks:
-            simplify(op)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: a name for dumps, the stage that the module is at afterwards, and the work.
+
+    `instead` is what an optional step is replaced by where it is left out.
+    """
+
+    name: str
+    stage: str
+    work: Work
+    instead: Work | None = None
 
 
-# The steps in order: a name for dumps, the stage that the module is at afterwards, and the work.
-STEPS: tuple[tuple[str, str, Callable[[ModuleOp, Target], None]], ...] = (
-    ("simplify", "graph", _graph),
-    ("fuse", "graph", lambda module, target: fuse(module)),
-    ("lower-to-linalg", "linalg", lambda module, target: lower_module(module)),
-    ("bufferize", "kernel", lambda module, target: bufferize(module)),
-    ("plan-memory", "kernel", lambda module, target: plan_memory(module)),
-    ("tile", "kernel", tile_module),
-    ("parallelize", "kernel", parallelize_module),
+def _each(work: Callable[[FuncOp], object]) -> Work:
+    """Work on every function of a module."""
+
+    def run(module: ModuleOp, target: Target) -> None:
+        for op in module.ops:
+            if isinstance(op, FuncOp) and op.body.blocks:
+                with environment(op):
+                    work(op)
+
+    return run
+
+
+def _nothing(module: ModuleOp, target: Target) -> None:
+    """In the place of a step that may be left out."""
+
+
+_APART = Fuse(elementwise=False, rows=False, epilogue=False)
+
+STEPS: tuple[Step, ...] = (
+    Step("decompose", "graph", _each(lambda f: decompose(f.body.block))),
+    Step("canonicalize", "graph", _each(canonicalize), _nothing),
+    Step("cse", "graph", _each(lambda f: cse(f.body.block)), _nothing),
+    Step("dce", "graph", _each(lambda f: dce(f.body.block)), _nothing),
+    Step("fuse", "graph", lambda m, _: fuse(m), lambda m, _: fuse(m, _APART)),
+    Step("lower-to-linalg", "linalg", lambda m, _: lower_module(m)),
+    Step("bufferize", "kernel", lambda m, _: bufferize(m)),
+    Step(
+        "plan-memory",
+        "kernel",
+        lambda m, _: plan_memory(m),
+        lambda m, _: plan_memory(m, reuse=False),
+    ),
+    Step("tile", "kernel", tile_module),
+    Step("parallelize", "kernel", parallelize_module, _nothing),
 )
+
+OPTIONAL: tuple[str, ...] = tuple(s.name for s in STEPS if s.instead is not None)
 
 
 def compile_pipeline(
@@ -89,11 +123,12 @@ def compile_pipeline(
     """
     target = options.target or Target.host()
     yield "input", module
-    first = ["input", *(name for name, _, _ in STEPS)].index(done)
-    for number, (name, stage, step) in enumerate(STEPS[first:], first):
-        step(module, target)
+    first = ["input", *(step.name for step in STEPS)].index(done)
+    for number, step in enumerate(STEPS[first:], first):
+        left_out = step.instead if step.name in options.without else None
+        (left_out or step.work)(module, target)
         if options.verify:
             verify(module)
-        yield name, module
-        if number + 1 == len(STEPS) or STEPS[number + 1][1] != stage:
-            yield stage, module
+        yield step.name, module
+        if number + 1 == len(STEPS) or STEPS[number + 1].stage != step.stage:
+            yield step.stage, module
