@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xdsl.context import Context
 from xdsl.dialects import arith, func, scf
 from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, ModuleOp, StringAttr, i32
@@ -10,6 +12,7 @@ from xdsl.passes import ModulePass
 
 from ..ir.target import Target
 from .schedules.cost import Cost, CostModel
+from .schedules.options import adjusted
 
 KERNEL, MAP = "calque.kernel", "calque.map"
 THREADS = StringAttr("threads")
@@ -24,13 +27,19 @@ _INDEX = IndexType()
 _NO_WRAP = arith.IntegerOverflowAttr("none")
 
 
+@dataclass(frozen=True)
 class Parallelize(ModulePass):
-    """Run the outermost parallel loops of kernels on threads, with a grain from their cost."""
+    """Run the outermost parallel loops of kernels on threads, with a grain from their cost.
+
+    The target is this machine, apart from `vector_bits` and `threads` where they are not 0.
+    """
 
     name = "parallelize"
+    vector_bits: int = 0
+    threads: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        parallelize_module(op, Target.host())
+        parallelize_module(op, adjusted(Target.host(), self.vector_bits, 0, self.threads))
 
 
 def parallelize_module(module: ModuleOp, target: Target) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import bufferization, cf, func, scf
@@ -19,6 +20,7 @@ from .schedules.expr import Memory
 from .schedules.index import Ix, Space
 from .schedules.matmul import write_product
 from .schedules.nest import write_results
+from .schedules.options import DEFAULT, Blocking, adjusted
 from .schedules.product import find_product
 from .schedules.reduction import lanes_of, write_reduction
 from .schedules.scatter import scratch, write_loop
@@ -29,23 +31,35 @@ _CONTRACTS = {"matmul": True, "conv": True, "rowwise": False, "reduce": False}
 KERNEL, HERO = "calque.kernel", "calque.hero"
 
 
+@dataclass(frozen=True)
 class Tile(ModulePass):
-    """Turn kernels whose bodies are linalg on tensors into loops over memrefs."""
+    """Turn kernels whose bodies are linalg on tensors into loops over memrefs.
+
+    The target is this machine, apart from `vector_bits`, `registers` and `threads` where they are
+    not 0; the other options are block sizes.
+    """
 
     name = "tile"
+    vector_bits: int = 0
+    registers: int = 0
+    threads: int = 0
+    chunk: int = DEFAULT.chunk
+    columns: int = DEFAULT.columns
+    row_tiles: int = DEFAULT.row_tiles
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        tile_module(op, Target.host())
+        target = adjusted(Target.host(), self.vector_bits, self.registers, self.threads)
+        tile_module(op, target, Blocking(self.chunk, self.columns, self.row_tiles))
 
 
-def tile_module(module: ModuleOp, target: Target) -> None:
+def tile_module(module: ModuleOp, target: Target, blocking: Blocking = DEFAULT) -> None:
     """Rewrite the kernels of a module in place."""
     for kernel in list(module.ops):
         if isinstance(kernel, func.FuncOp) and KERNEL in kernel.attributes:
-            tile(kernel, target)
+            tile(kernel, target, blocking)
 
 
-def tile(kernel: func.FuncOp, target: Target) -> None:
+def tile(kernel: func.FuncOp, target: Target, blocking: Blocking = DEFAULT) -> None:
     """Rewrite the body of one kernel in place.
 
     Raises ScheduleError for operations that no schedule knows.
@@ -61,7 +75,7 @@ def tile(kernel: func.FuncOp, target: Target) -> None:
     results = _results(access, old)
     last = old.pop()
     last.detach()
-    e = Emitter(block, target, write_reduction)
+    e = Emitter(block, target, write_reduction, blocking)
     _write_asserts(access, e, old)
     _write_groups(access, e, _write_loops(access, e, old, results))
     for op in reversed(old):
@@ -105,15 +119,13 @@ def _write_loops(
     return [(v, m) for v, m in results if access.memory.get(v) is not m]
 
 
-def _write_groups(
-    access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]
-) -> None:
+def _write_groups(access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]) -> None:
     """Write results, those of one shape together."""
     groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
     for value, memory in results:
         groups.setdefault(access.shape(value), []).append((value, memory))
     for shape, group in groups.items():
-        product = find_product(access, e.target, shape, group)
+        product = find_product(access, e.target, e.blocking, shape, group)
         if product is None:
             write_results(access, e, group)
         else:

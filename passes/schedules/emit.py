@@ -41,7 +41,9 @@ from .expr import (
 )
 from .index import ONE, Ix, coefficient, is_nonnegative
 from .indices import IndexWriter
-from .writer import SGE, SLT, TRUE, Lane, zero
+from .numbers import TRUE, number
+from .options import Blocking
+from .writer import SGE, SLT, Lane
 
 _DIVIDES = (
     arith.DivSIOp,
@@ -59,9 +61,14 @@ class Emitter(IndexWriter):
     """Writes one kernel. `reduce` is called to write reductions."""
 
     def __init__(
-        self, block: Block, target: Target, reduce: Callable[[Emitter, Reduce], Sequence[SSAValue]]
+        self,
+        block: Block,
+        target: Target,
+        reduce: Callable[[Emitter, Reduce], Sequence[SSAValue]],
+        blocking: Blocking,
     ) -> None:
         super().__init__(block, target)
+        self.blocking = blocking
         self._reduce = reduce
 
     def value(self, e: Expr) -> SSAValue:
@@ -116,7 +123,7 @@ class Emitter(IndexWriter):
                 operands[0] = self.value(e.args[0])
             elif isinstance(op, _DIVIDES) and lane.mask is not None:
                 # Lanes that do not exist must not divide by zero.
-                one = self.splat(IntegerAttr(1, e.args[1].type), e.args[1].type, lane.width)
+                one = self.splat(number(1, e.args[1].type), e.args[1].type, lane.width)
                 chosen = (lane.mask, operands[1], one)
                 operands[1] = self.put(arith.SelectOp, chosen, operands[1].type)
         return self.put(type(op), operands, type_, op.properties)
@@ -168,9 +175,8 @@ class Emitter(IndexWriter):
         """Whether all guards hold: an i1, or where any varies over the lane a vector."""
         parts: list[SSAValue] = []
         lane = self.lane
-        varying = width is not None and lane is not None
         for g in guards:
-            if varying and g.deps & lane.loop.deps:
+            if width is not None and lane is not None and g.deps & lane.loop.deps:
                 parts += self._lane_range(g, width)
             else:
                 parts += self._range(g)
@@ -262,13 +268,14 @@ class Emitter(IndexWriter):
             operands = [base, *map(self.index, indices)]
             if mask is None:
                 return self.put(vector.LoadOp, operands, type_)
-            other = self.splat(zero(e.type), e.type, lane.width)
+            other = self.splat(number(0, e.type), e.type, lane.width)
             return self.put(vector.MaskedLoadOp, [*operands, mask, other], type_)
         if mask is None:
             mask = self.splat(TRUE, i1, lane.width)
-        if all(s is not None for s in steps):
+        known = [s for s in steps if s is not None]
+        if len(known) == len(steps):
             stride = Ix(())
-            for s, m in zip(steps, e.memory.strides, strict=True):
+            for s, m in zip(known, e.memory.strides, strict=True):
                 stride = stride + s * m
             if not stride.terms:
                 one = self.put(memref.LoadOp, [base, *map(self.index, indices)], e.type)
@@ -289,7 +296,7 @@ class Emitter(IndexWriter):
         if not e.guards:
             return self.put(memref.LoadOp, operands, e.type)
         condition = self.guard(e.guards, None)
-        nothing = self.constant(zero(e.type), e.type)
+        nothing = self.constant(number(0, e.type), e.type)
         then, other = Block(), Block()
         load = memref.LoadOp.create(operands=operands, result_types=(e.type,))
         then.add_ops([load, scf.YieldOp.create(operands=load.results)])

@@ -20,6 +20,7 @@ from xdsl.ir.affine import (
 
 from .expr import Acc, Apply, Check, Combine, Expr, Guards, IndexOf, Load, Order, Reduce, Result, walk
 from .index import ZERO, Atom, Ix, Space, product
+from .scalars import Env
 
 if TYPE_CHECKING:
     from .access import Access
@@ -54,8 +55,7 @@ class Generic:
                     known = found[item.position]
                     if known is None or (known.constant is None and _rank(extent) < _rank(known)):
                         found[item.position] = extent
-        extents = [ZERO if f is None else f for f in found]
-        return extents
+        return [ZERO if f is None else f for f in found]
 
     def unify(self) -> None:
         """Tell the sizes of memrefs that this operation reads along plain loops."""
@@ -103,7 +103,7 @@ class Generic:
                 elements.append(access.at(value, evaluate(access.space, m, loops), guards))
             else:
                 elements.append(access.scalar(value))
-        env = dict(zip(self.block.args, [*elements, *accs], strict=True))
+        env: Env = dict(zip(self.block.args, [*elements, *accs], strict=True))
         return access.body(self.block, env, tuple(loops), guards)
 
     def _reduce(self, loops: Sequence[Ix | None], guards: Guards) -> Sequence[Expr]:
@@ -164,7 +164,7 @@ class Generic:
         if plain_combines(accs, yields) is None:
             # What the body makes of an accumulator varies wherever the accumulator does.
             accs, firsts, yields = self._accumulate(bits | deps, here, inits, guards)
-        made = Reduce(
+        return Reduce(
             tuple(atoms),
             "sequence",
             firsts,
@@ -174,7 +174,6 @@ class Generic:
             deps & ~bits,
             product_of(accs, yields, self._contracts()),
         )
-        return made
 
     def _contracts(self) -> bool:
         """Whether a sum of products is one of matrices: where nothing says so, if each factor
@@ -193,12 +192,14 @@ class Generic:
         bytes, are accumulated as bools."""
         accs = tuple(Acc(i.type, bits) for i in inits)
         yields = tuple(self._body(here, accs, guards))
-        if not all(isinstance(y, Apply) and isinstance(y.op, _WIDEN) for y in yields):
+        widened = [y for y in yields if isinstance(y, Apply) and isinstance(y.op, arith.ExtUIOp)]
+        if len(widened) < len(yields):
             return accs, tuple(inits), yields
         access = self.access
         flags = tuple(Acc(i1, bits) for _ in inits)
-        wide = [access.apply(y.op, (f,), y.type) for y, f in zip(yields, flags, strict=True)]
-        narrow = tuple(y.args[0] for y in self._body(here, wide, guards))
+        wide = [access.apply(y.op, (f,), y.type) for y, f in zip(widened, flags, strict=True)]
+        again = self._body(here, wide, guards)
+        narrow = tuple(y.args[0] for y in again if isinstance(y, Apply))
         if any(f.type != i1 for f in narrow):
             return accs, tuple(inits), yields
         firsts = tuple(access.operation(_TO_BOOL, [i], ()) for i in inits)
@@ -285,7 +286,6 @@ def _element(value: SSAValue) -> Attribute:
     return type_.element_type
 
 
-_WIDEN = arith.ExtUIOp
 _ANY_BYTE = arith.ConstantOp(IntegerAttr(0, i8))
 _ANY_BOOL = arith.ConstantOp(IntegerAttr(0, i1))
 _TO_BOOL = arith.TruncIOp(_ANY_BYTE.result, i1)

@@ -320,13 +320,13 @@ def upper(x: Ix) -> Ix | None:
     """The largest value of a polynomial with coefficients >= 0, None where unknown."""
     total = ZERO
     for monomial, coefficient in x.terms:
-        term: Ix | None = Ix.of(coefficient)
+        term = Ix.of(coefficient)
         for atom in monomial:
             top = _top(atom)
-            if top is None or term is None:
+            if top is None:
                 return None
             term = term * top
-        total = total + term  # pyright: ignore[reportOperatorIssue]
+        total = total + term
     return total
 
 

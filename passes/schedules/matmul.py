@@ -13,23 +13,21 @@ from xdsl.dialects import arith, memref, vector
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseArrayBase,
-    IntegerAttr,
     MemRefType,
     StridedLayoutAttr,
     i1,
     i32,
-    i64,
 )
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from ...ir.tile import MatmulOp, YieldOp
-from .access import row_major
 from .emit import Emitter
 from .expr import INDEX, Const, Expr
 from .index import ONE, ZERO, Atom, Ix, Space
 from .nest import score, write_parallel
+from .numbers import FALSE, NO_FASTMATH, integers, number
 from .product import K_BLOCK, K_WHOLE, Product, View
-from .reduction import zero_of
+from .shapes import row_major
 from .transpose import transpose
 from .writer import Lane
 
@@ -100,7 +98,7 @@ class _Writer:
             self.c = self._alloca(p.element, [self._most_rows(), self.blocks.nc])
         k, step = p.k.extent, self.k_block
         if k.constant is not None and k.constant <= K_WHOLE:
-            self._k_block(ZERO, k, e.constant(IntegerAttr(0, i1), i1), last=True)
+            self._k_block(ZERO, k, e.constant(FALSE, i1), last=True)
             return
         start = space.loop(k)
         final = space.floordiv(space.maximum(k - ONE, ZERO), step) * step
@@ -192,16 +190,17 @@ class _Writer:
         stop = space.minimum(first + Ix.of(t.nc), n)
         if self._single_chunk():
             first, stop = ZERO, n
-        full = first + space.floordiv(stop - first, Ix.of(t.nr)) * Ix.of(t.nr)
+        columns = stop - first
+        full = space.floordiv(columns, Ix.of(t.nr)) * Ix.of(t.nr)
 
         def panel(column: Ix, masked: bool) -> None:
             self._tile(a, row, column, mr, start, length, acc, last, masked)
 
-        self._panel_loop(first, full, lambda column: panel(column, False))
+        self._panel_loop(full, lambda column: panel(column, False))
         if n.constant is None or n.constant % t.nr:
-            some = (full - stop).constant
+            some = (columns - full).constant
             if some is None:
-                e.if_(e.less(e.index(full), e.index(stop)), lambda: _none(panel(full, True)))
+                e.if_(e.less(e.index(full), e.index(columns)), lambda: _none(panel(full, True)))
             elif some:
                 panel(full, True)
 
@@ -209,14 +208,15 @@ class _Writer:
         n = self.p.n.constant
         return n is not None and n <= self.blocks.nc
 
-    def _panel_loop(self, start: Ix, stop: Ix, body: Callable[[Ix], None]) -> None:
-        a, b, nr = start.constant, stop.constant, self.blocks.nr
-        if a is not None and b is not None and b - a <= nr:
-            if b > a:
-                body(start)
+    def _panel_loop(self, stop: Ix, body: Callable[[Ix], None]) -> None:
+        """Over the panels of a task, by their distance from its first column."""
+        number, nr = stop.constant, self.blocks.nr
+        if number is not None and number <= nr:
+            if number:
+                body(ZERO)
             return
         column = self.space.loop(stop)
-        bounds = (self.e.index(start), self.e.index(stop), self.e.int_(nr))
+        bounds = (self.e.int_(0), self.e.index(stop), self.e.int_(nr))
         self.e.for_(bounds, column, (), lambda _: _none(body(Ix.of(column))))
 
     def _tile(
@@ -231,25 +231,21 @@ class _Writer:
         last: bool,
         masked: bool,
     ) -> None:
-        """One register tile."""
+        """One register tile; `column` counts from the task's first."""
         e, p, t = self.e, self.p, self.blocks
         assert self.b is not None and self.c is not None
         packed = t.pack or p.b is None
         if packed:
-            panel = self.space.floordiv(column - self._origin_column(), Ix.of(t.nr))
-            b = (self.b, e.index(panel * Ix.of(self._panel_rows())), e.int_(0))
+            panel = column * Ix.of(self._panel_rows() // t.nr)
+            b = (self.b, e.index(panel), e.int_(0))
         else:
-            b = (self.b, e.index(start), e.index(column))
+            b = (self.b, e.index(start), e.index(self._origin_column() + column))
         if p.out is not None:
-            c = (self.c, e.index(row), e.index(column))
+            c = (self.c, e.index(row), e.index(self._origin_column() + column))
         else:
-            c = (
-                self.c,
-                e.index(row - self._origin_row()),
-                e.index(column - self._origin_column()),
-            )
-        epilogue = self._epilogue(row, column, masked) if last else None
-        left = e.index(p.n - column) if masked else e.int_(t.nr)
+            c = (self.c, e.index(row - self._origin_row()), e.index(column))
+        epilogue = self._epilogue(masked) if last else None
+        left = e.index(p.n - self._origin_column() - column) if masked else e.int_(t.nr)
         e.do(
             MatmulOp.get(
                 a, b, c, e.index(length), left, acc,
@@ -267,12 +263,12 @@ class _Writer:
 
     # ---- what becomes of the product ------------------------------------------------------------
 
-    def _epilogue(self, row: Ix, column: Ix, masked: bool) -> Region | None:
+    def _epilogue(self, masked: bool) -> Region | None:
         """The region applied to each vector; None where the sums are the result."""
         e, p, t = self.e, self.p, self.blocks
         first = p.stores[0]
         init = p.result.reduce.inits[0]
-        starts = not (isinstance(init, Const) and init.value == zero_of(p.element))
+        starts = not (isinstance(init, Const) and init.value == number(0, p.element))
         if p.out is not None and first.value is p.result and len(p.stores) == 1 and not starts:
             return None
         vector_type = e.vector(p.element, t.width)
@@ -288,9 +284,8 @@ class _Writer:
                 loops[p.rows] = at_row
             with e.inside(block, loops, Lane(p.columns, t.width, mask)) as scope:
                 if starts:
-                    add = {"fastmath": arith.FastMathFlagsAttr("none")}
                     terms = (e.wide(init, t.width), value)
-                    value = e.put(arith.AddfOp, terms, vector_type, add)
+                    value = e.put(arith.AddfOp, terms, vector_type, NO_FASTMATH)
                 scope.values[p.result] = value
                 stores = p.stores
                 if p.out is not None:
@@ -304,8 +299,9 @@ class _Writer:
     # ---- packing --------------------------------------------------------------------------------
 
     def _panel_rows(self) -> int:
-        width = self.blocks.width
-        return -(-max(1, self.k_most) // width) * width
+        """Rows of scratch for a panel, so many that its first row is a multiple of its columns."""
+        nr = self.blocks.nr
+        return -(-max(1, self.k_most) // nr) * nr
 
     def _panels(self) -> SSAValue:
         """Scratch for the panels of a task, one below the other."""
@@ -314,25 +310,22 @@ class _Writer:
 
     def _pack_b(self, start: Ix, length: Ix) -> None:
         """Copy the task's columns of a block of B into panels."""
-        e, p, t, space = self.e, self.p, self.blocks, self.space
+        p, t, space = self.p, self.blocks, self.space
         first = self._origin_column()
         stop = p.n if self._single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
         across = score(p.columns, p.right) >= score(p.k, p.right)
-        column = space.loop(p.n)
 
-        def panel(_: SSAValue) -> Sequence[SSAValue]:
-            number = space.floordiv(Ix.of(column) - first, Ix.of(t.nr))
-            row = number * Ix.of(self._panel_rows())
+        def panel(column: Ix) -> None:
+            row = column * Ix.of(self._panel_rows() // t.nr)
             for j in range(0, t.nr, t.width):
-                at = Ix.of(column) + Ix.of(j)
+                at = first + column + Ix.of(j)
                 if across:
                     self._pack_rows(p.right, p.k, p.columns, at, start, length, self.b, row, j)
                 else:
                     self._pack_across(at, start, length, row, j)
-            return ()
 
-        bounds = (e.index(first), e.index(stop), e.int_(t.nr))
-        e.for_(bounds, column, (), panel)
+        panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr))
+        self._panel_loop(panels * Ix.of(t.nr), panel)
 
     def _pack_rows(
         self,
@@ -364,16 +357,15 @@ class _Writer:
     def _mask(self, lane: Atom, at: Ix) -> SSAValue | None:
         """The lanes that exist, None for all."""
         width, extent = self.blocks.width, lane.extent.constant
-        if extent is not None and extent % width == 0 and self.blocks.nr <= extent:
-            if extent % self.blocks.nr == 0:
-                return None
+        if extent is not None and extent % self.blocks.nr == 0:
+            return None
         return self.e.mask(self.e.index(lane.extent - at), width)
 
     def _masked(self, value: SSAValue, mask: SSAValue | None, element: Attribute) -> SSAValue:
         """The value, 0 in lanes that do not exist."""
         if mask is None:
             return value
-        zero = self.e.splat(zero_of(element), element, self.blocks.width)
+        zero = self.e.splat(number(0, element), element, self.blocks.width)
         return self.e.put(arith.SelectOp, (mask, value, zero), value.type)
 
     def _pack_across(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int) -> None:
@@ -459,7 +451,7 @@ class _Writer:
         segments = [1, *map(len, dynamic)]
         names = ("static_offsets", "static_sizes", "static_strides")
         properties: dict[str, Attribute] = {
-            name: DenseArrayBase.from_list(i64, s) for name, s in zip(names, static, strict=True)
+            name: integers(s) for name, s in zip(names, static, strict=True)
         }
         properties["operandSegmentSizes"] = DenseArrayBase.from_list(i32, segments)
         type_ = MemRefType(memory.element, static[1], layout)
@@ -479,6 +471,3 @@ def _k_block(space: Space, k: Ix) -> Ix:
 
 def _none(_: None) -> Sequence[SSAValue]:
     return ()
-
-
-

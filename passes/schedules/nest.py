@@ -23,9 +23,6 @@ from .generic import is_plain
 from .index import ZERO, Atom, Ix, coefficient, product
 from .writer import Lane
 
-CHUNK = 8192
-"""Elements of one task of an elementwise kernel."""
-
 UNROLL, HEAVY = 4, 24
 """Vectors computed side by side; two where a kernel has more than `HEAVY` operations, whose
 intermediate values would not fit the registers."""
@@ -63,7 +60,7 @@ def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, 
     for value, memory in results:
         groups.setdefault(access.shape(value), []).append((value, memory))
     for shape, group in groups.items():
-        write_nest(e, plan(access, e.target, shape, group))
+        write_nest(e, plan(access, e, shape, group))
 
 
 # ---- planning -----------------------------------------------------------------------------------
@@ -71,15 +68,15 @@ def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, 
 
 def plan(
     access: Access,
-    target: Target,
+    e: Emitter,
     shape: tuple[Ix, ...],
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Nest:
     """Choose the loops for results of a shape."""
-    return plan_stores(target, *choose_loops(access, shape, results))
+    return plan_stores(e, *choose_loops(access, shape, results))
 
 
-def plan_stores(target: Target, loops: Sequence[Atom], stores: list[Store]) -> Nest:
+def plan_stores(e: Emitter, loops: Sequence[Atom], stores: list[Store]) -> Nest:
     """Choose order and vectors of given loops."""
     nest = Nest(stores)
     if not loops:
@@ -94,8 +91,8 @@ def plan_stores(target: Target, loops: Sequence[Atom], stores: list[Store]) -> N
     if candidates:
         scores = {a: _score(a, stores, expressions) for a in candidates}
         nest.lane = max(reversed(candidates), key=lambda a: scores[a])
-        nest.width = _width(target, nest.lane, stores, expressions)
-    _order(nest, loops, reduces)
+        nest.width = _width(e.target, nest.lane, stores, expressions)
+    _order(nest, loops, reduces, e.blocking.chunk)
     return nest
 
 
@@ -197,10 +194,8 @@ def _continues(offsets: Sequence[Ix], a: Atom, b: Atom) -> bool:
 
 def _accesses(stores: Sequence[Store]) -> list[tuple[Memory, tuple[Ix, ...]]]:
     found = [(s.memory, s.indices) for s in stores]
-    for x in walk(*[s.value for s in stores]):
-        if isinstance(x, Load):
-            found.append((x.memory, x.indices))
-    return found
+    loads = [x for x in walk(*[s.value for s in stores]) if isinstance(x, Load)]
+    return found + [(x.memory, x.indices) for x in loads]
 
 
 def _reduces(expressions: Sequence[Expr]) -> list[Reduce]:
@@ -253,7 +248,7 @@ def _bits(type_: Attribute) -> int:
     return type_.bitwidth if isinstance(type_, AnyFloat | IntegerType) else 32
 
 
-def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce]) -> None:
+def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce], chunk: int) -> None:
     """Put loops on which reductions depend outside, those that run in parallel first."""
     lane = nest.lane
     others = [a for a in loops if a is not lane]
@@ -270,8 +265,8 @@ def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce]) -> None
     if not dependent:
         nest.parallel = others
         extent = None if lane is None else lane.extent.constant
-        if lane is not None and (extent is None or extent > CHUNK):
-            nest.step = CHUNK
+        if lane is not None and (extent is None or extent > chunk):
+            nest.step = chunk
         return
     common = dependent[0]
     for d in dependent[1:]:

@@ -20,12 +20,7 @@ from .emit import is_row
 from .expr import Apply, Expr, Load, Memory, Reduce, Result, walk
 from .index import ONE, ZERO, Atom, Ix, coefficient
 from .nest import Store, choose_loops
-
-COLUMNS = 64
-"""Columns of the result that a task computes."""
-
-ROW_TILES = 18
-"""Register tiles above each other in one task: its block of A stays in the second-level cache."""
+from .options import Blocking
 
 K_WHOLE, K_BLOCK = 768, 512
 """The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""
@@ -62,7 +57,7 @@ class Product:
     a: View | None = None
     b: View | None = None
     out: View | None = None
-    tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, COLUMNS, False, 1))
+    tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, False, 1))
 
     @property
     def m(self) -> Ix:
@@ -89,6 +84,7 @@ class Blocks:
 def find_product(
     access: Access,
     target: Target,
+    blocking: Blocking,
     shape: tuple[Ix, ...],
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Product | None:
@@ -115,7 +111,7 @@ def find_product(
         product.out = _matrix(first.memory, first.indices, product.rows, product.columns)
         if product.out is not None and product.out.columns != ONE:
             product.out = None
-    product.tile = _blocks(product, target)
+    product.tile = _blocks(product, target, blocking)
     return product
 
 
@@ -140,7 +136,7 @@ def _classify(
     if not columns:
         return None
     n = along[0] if along and along[0] in columns else columns[-1]
-    m = max(rows, key=lambda x: (x.extent.constant or 1 << 30), default=None)
+    m = max(rows, key=lambda x: x.extent.constant or 1 << 30, default=None)
     others = [x for x in loops if x is not n and x is not m]
     return Product(result, stores, left, right, m, n, r.loops[0], others, result.type)
 
@@ -180,7 +176,7 @@ def _matrix(
     return View(memory, offset, *strides)
 
 
-def _blocks(p: Product, target: Target) -> Blocks:
+def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     """Block sizes from the sizes that are known."""
     mr, vectors = target.tile_shape
     width = target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
@@ -196,24 +192,24 @@ def _blocks(p: Product, target: Target) -> Blocks:
     if n is not None:
         while nr > width and nr - width >= n:
             nr -= width
-    size = target.width(8) // target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
-    large = m is not None and n is not None and k is not None
-    pack = p.b is None or (
-        large and m >= 200 and k > 384 and n * k * size > 1 << 20  # pyright: ignore[reportOptionalOperand]
-    )
-    nc = max(nr, COLUMNS // nr * nr)
+    pack = p.b is None
+    if m is not None and n is not None and k is not None and m >= 200 and k > 384:
+        pack = pack or n * k * target.vector_bits // width > 8 << 20
+    nc = max(nr, blocking.columns // nr * nr)
     if m is None:
-        return Blocks(mr, nr, width, nc, pack, ROW_TILES)
-    return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, m, mr, nc))
+        return Blocks(mr, nr, width, nc, pack, blocking.row_tiles)
+    return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, blocking, m, mr, nc))
 
 
-def _tiles_per_task(p: Product, target: Target, m: int, mr: int, nc: int) -> int:
+def _tiles_per_task(
+    p: Product, target: Target, blocking: Blocking, m: int, mr: int, nc: int
+) -> int:
     """Rows are split among tasks too where there are few columns and batches."""
     tiles = -(-m // mr)
-    most = tiles if p.out is not None else min(tiles, ROW_TILES)
+    most = tiles if p.out is not None else min(tiles, blocking.row_tiles)
     n = p.n.constant
     if n is None:
-        return min(most, ROW_TILES)
+        return min(most, blocking.row_tiles)
     tasks = -(-n // nc)
     for loop in p.outer:
         tasks *= loop.extent.constant or 1

@@ -19,12 +19,8 @@ from collections.abc import Sequence
 from xdsl.dialects import arith, math, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
-    DenseArrayBase,
-    FloatAttr,
-    IntegerAttr,
     IntegerType,
     VectorType,
-    i64,
 )
 from xdsl.dialects.vector import CombiningKindFlag as Kind
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -33,6 +29,7 @@ from ...ir.target import Target
 from .emit import Emitter
 from .expr import Combine, Const, Reduce
 from .index import Atom, Ix
+from .numbers import NO_FASTMATH, NO_WRAP, Properties, adding, integers, number
 from .writer import Lane
 
 ACCUMULATORS = 4
@@ -112,18 +109,18 @@ def _dot(e: Emitter, r: Reduce, width: int | None) -> SSAValue:
     """A sum of products, in blocks along the innermost loop where that is long."""
     assert r.product is not None
     (init,), (acc,) = r.inits, r.accs
-    start = _splat(e, _number(0, acc.type), acc.type, width)
+    start = _splat(e, number(0, acc.type), acc.type, width)
     *outer, loop = r.loops
     extent = loop.extent.constant
     if outer or (extent is not None and extent <= DOT_WHOLE):
         total = _dot_loops(e, r, r.loops, start, width)
     else:
         total = _dot_blocks(e, r, loop, start, width)
-    if isinstance(init, Const) and init.value == _number(0, acc.type):
+    if isinstance(init, Const) and init.value == number(0, acc.type):
         return total
     first = e.value(init) if width is None else e.wide(init, width)
-    add = arith.AddiOp if isinstance(acc.type, IntegerType) else arith.AddfOp
-    return e.put(add, (first, total), total.type, _FLAGS[add])
+    add, flags = adding(acc.type)
+    return e.put(add, (first, total), total.type, flags)
 
 
 def _dot_loops(
@@ -142,8 +139,8 @@ def _dot_blocks(e: Emitter, r: Reduce, loop: Atom, zero: SSAValue, width: int | 
     def partial(start: SSAValue, total: SSAValue) -> Sequence[SSAValue]:
         stop = e.put(arith.MinSIOp, (e.add(start, block), end), end.type)
         (part,) = e.for_((start, stop, one), loop, [zero], lambda _, x: [_fma(e, r, x, width)])
-        add = arith.AddiOp if isinstance(r.accs[0].type, IntegerType) else arith.AddfOp
-        return [e.put(add, (part, total), part.type, _FLAGS[add])]
+        add, flags = adding(r.accs[0].type)
+        return [e.put(add, (part, total), part.type, flags)]
 
     return e.for_((e.int_(0), end, block), None, [zero], partial)[0]
 
@@ -161,9 +158,9 @@ def _fma(e: Emitter, r: Reduce, acc: SSAValue, width: int | None) -> SSAValue:
     assert r.product is not None
     a, b = (e.value(x) if width is None else e.wide(x, width) for x in r.product)
     if isinstance(r.accs[0].type, IntegerType):
-        product = e.put(arith.MuliOp, (a, b), a.type, _FLAGS[arith.AddiOp])
-        return e.put(arith.AddiOp, (product, acc), a.type, _FLAGS[arith.AddiOp])
-    return e.put(math.FmaOp, (a, b, acc), acc.type, _FLAGS[arith.AddfOp])
+        product = e.put(arith.MuliOp, (a, b), a.type, NO_WRAP)
+        return e.put(arith.AddiOp, (product, acc), a.type, NO_WRAP)
+    return e.put(math.FmaOp, (a, b, acc), acc.type, NO_FASTMATH)
 
 
 # ---- interleaved --------------------------------------------------------------------------------
@@ -172,7 +169,10 @@ def _fma(e: Emitter, r: Reduce, acc: SSAValue, width: int | None) -> SSAValue:
 def _lanes(e: Emitter, r: Reduce, combines: Sequence[Combine]) -> Sequence[SSAValue]:
     """Over interleaved partial results along the innermost loop."""
     width = lanes_of(e.target, r.accs[0].type)
-    starts = [_splat(e, identity(c.op, a.type), a.type, width) for c, a in zip(combines, r.accs)]
+    starts = [
+        _splat(e, identity(c.op, a.type), a.type, width)
+        for c, a in zip(combines, r.accs, strict=True)
+    ]
     vectors = _lane_nest(e, combines, r.loops, starts, width)
     results = []
     for c, acc, init, v in zip(combines, r.accs, r.inits, vectors, strict=True):
@@ -245,11 +245,14 @@ def _across(e: Emitter, c: Combine, value: SSAValue, width: int) -> SSAValue:
     even = [*range(step), *range(2 * step, 3 * step)]
     halves = []
     for lanes in (even, [i + step for i in even]):
-        mask = {"mask": DenseArrayBase.from_list(i64, lanes)}
+        mask = Properties(mask=integers(lanes))
         half = e.vector(type_.element_type, 2 * step)
         halves.append(e.put(vector.ShuffleOp, (value, value), half, mask))
     both = e.put(type(c.op), halves, halves[0].type, c.op.properties)
-    kind = {"kind": vector.CombiningKindAttr(_KINDS[type(c.op)]), "fastmath": _NO_FASTMATH}
+    kind: Properties = {
+        "kind": vector.CombiningKindAttr(_KINDS[type(c.op)]),
+        "fastmath": NO_FASTMATH["fastmath"],
+    }
     return e.put(vector.ReductionOp, (both,), type_.element_type, kind)
 
 
@@ -257,40 +260,22 @@ def identity(op: Operation, element: Attribute) -> Attribute:
     """The value that changes nothing when combined."""
     match op:
         case arith.MulfOp() | arith.MuliOp():
-            return _number(1, element)
+            return number(1, element)
         case arith.MaximumfOp() | arith.MaxnumfOp():
-            return _number(-pymath.inf, element)
+            return number(-pymath.inf, element)
         case arith.MinimumfOp() | arith.MinnumfOp():
-            return _number(pymath.inf, element)
+            return number(pymath.inf, element)
     if isinstance(element, IntegerType):
         bits = element.width.data
         match op:
             case arith.MaxSIOp():
-                return IntegerAttr(-(1 << (bits - 1)), element)
+                return number(-(1 << (bits - 1)), element)
             case arith.MinSIOp():
-                return IntegerAttr((1 << (bits - 1)) - 1, element)
+                return number((1 << (bits - 1)) - 1, element)
             case arith.AndIOp() | arith.MinUIOp():
-                return IntegerAttr(-1, element)
-    return _number(0, element)
-
-
-def zero_of(element: Attribute) -> Attribute:
-    """0 of a scalar type."""
-    return _number(0, element)
-
-
-def _number(value: float, element: Attribute) -> Attribute:
-    if isinstance(element, IntegerType):
-        return IntegerAttr(int(value), element)
-    return FloatAttr(float(value), element)  # pyright: ignore[reportArgumentType]
+                return number(-1, element)
+    return number(0, element)
 
 
 def _splat(e: Emitter, value: Attribute, element: Attribute, width: int | None) -> SSAValue:
     return e.constant(value, element) if width is None else e.splat(value, element, width)
-
-
-_NO_FASTMATH = arith.FastMathFlagsAttr("none")
-_FLAGS: dict[type[Operation], dict[str, Attribute]] = {
-    arith.AddfOp: {"fastmath": _NO_FASTMATH},
-    arith.AddiOp: {"overflowFlags": arith.IntegerOverflowAttr("none")},
-}

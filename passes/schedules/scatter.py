@@ -13,11 +13,13 @@ from xdsl.dialects import cf, memref, scf, tensor
 from xdsl.dialects.builtin import DenseArrayBase, MemRefType, TensorType, i32
 from xdsl.ir import Block, Operation, SSAValue
 
-from .access import Access, ScheduleError, kept_dims, row_major
+from .access import Access
 from .emit import Emitter
 from .expr import Load, Memory, walk
 from .index import Ix
 from .nest import Store, plan_stores, write_nest, write_results
+from .scalars import ScheduleError
+from .shapes import kept_dims, row_major
 
 Place = Callable[[SSAValue], Memory]
 
@@ -98,9 +100,7 @@ def _now(
     e.forget()
 
 
-def _write_slice(
-    access: Access, e: Emitter, op: tensor.InsertSliceOp, memory: Memory
-) -> None:
+def _write_slice(access: Access, e: Emitter, op: tensor.InsertSliceOp, memory: Memory) -> None:
     """Store a tensor into a part of memory."""
     type_ = op.source.type
     assert isinstance(type_, TensorType)
@@ -115,13 +115,11 @@ def _write_slice(
         at[d] = offsets[d] + index * strides[d]
     value = access.at(op.source, tuple(inner))
     _check_reads(op, memory, at, [x for x in walk(value) if isinstance(x, Load)])
-    nest = plan_stores(e.target, list(loops.values()), [Store(memory, tuple(at), value)])
+    nest = plan_stores(e, list(loops.values()), [Store(memory, tuple(at), value)])
     write_nest(e, nest, parallel=False)
 
 
-def _check_reads(
-    op: Operation, memory: Memory, at: Sequence[Ix], loads: Sequence[Load]
-) -> None:
+def _check_reads(op: Operation, memory: Memory, at: Sequence[Ix], loads: Sequence[Load]) -> None:
     """Elements must be replaced by what is computed from themselves, not from neighbours that
     may have been replaced already."""
     for x in loads:

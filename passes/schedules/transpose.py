@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects import vector
-from xdsl.dialects.builtin import DenseArrayBase, VectorType, i64
+from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from .emit import Emitter
+from .numbers import Properties, integers
 
 
 def transpose(e: Emitter, rows: Sequence[SSAValue]) -> list[SSAValue]:
@@ -24,7 +25,7 @@ def transpose(e: Emitter, rows: Sequence[SSAValue]) -> list[SSAValue]:
     while half:
         low = [i if not i & half else width + i - half for i in range(width)]
         high = [i + half if not i & half else width + i for i in range(width)]
-        masks = [{"mask": DenseArrayBase.from_list(i64, m)} for m in (low, high)]
+        masks = [Properties(mask=integers(m)) for m in (low, high)]
         for i in range(width):
             if i & half:
                 continue

@@ -13,11 +13,7 @@ from typing import Any
 
 from xdsl.dialects import arith, scf, vector
 from xdsl.dialects.builtin import (
-    DenseArrayBase,
-    DenseIntOrFPElementsAttr,
-    FloatAttr,
     IntegerAttr,
-    IntegerType,
     VectorType,
     i1,
     i64,
@@ -27,9 +23,8 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from ...ir.target import Target
 from .expr import INDEX, Expr
 from .index import Atom
+from .numbers import NO_WRAP, dense, integers, value_of
 
-NO_WRAP: dict[str, Attribute] = {"overflowFlags": arith.IntegerOverflowAttr("none")}
-TRUE = IntegerAttr(-1, i1)
 EQ, SLT, SGE = (IntegerAttr(code, i64) for code in (0, 2, 5))
 
 
@@ -168,9 +163,8 @@ class Writer:
         found = known.get((value, element, width))
         if found is None:
             type_ = self.vector(element, width)
-            number = value.value.data
-            dense = DenseIntOrFPElementsAttr.from_list(type_, [number])
-            found = known[value, element, width] = self.constant(dense, type_)
+            lanes = dense([value_of(value)], type_)
+            found = known[value, element, width] = self.constant(lanes, type_)
         return found
 
     def iota(self, width: int, step: int) -> SSAValue:
@@ -179,9 +173,8 @@ class Writer:
         found = known.get(("iota", width, step))
         if found is None:
             type_ = self.vector(INDEX, width)
-            numbers = [i * step for i in range(width)]
-            dense = DenseIntOrFPElementsAttr.from_list(type_, numbers)
-            found = known["iota", width, step] = self.constant(dense, type_)
+            lanes = dense([i * step for i in range(width)], type_)
+            found = known["iota", width, step] = self.constant(lanes, type_)
         return found
 
     def broadcast(self, value: SSAValue, width: int, scope: Scope | None = None) -> SSAValue:
@@ -214,7 +207,7 @@ class Writer:
         assert isinstance(value.type, VectorType)
         return self.put(
             vector.ExtractOp, (value,), value.type.element_type,
-            {"static_position": DenseArrayBase.from_list(i64, [lane])}, scope,
+            {"static_position": integers([lane])}, scope,
         )  # fmt: skip
 
     # ---- loops ----------------------------------------------------------------------------------
@@ -258,10 +251,3 @@ class Writer:
             regions.append(Region(block))
         made = scf.IfOp.create(operands=(condition,), result_types=types, regions=regions)
         return self.do(made).results
-
-
-def zero(element: Attribute) -> Attribute:
-    """0 of a scalar type."""
-    if isinstance(element, IntegerType):
-        return IntegerAttr(0, element)
-    return FloatAttr(0.0, element)  # pyright: ignore[reportArgumentType]
