@@ -85,6 +85,8 @@ class _Open(Group):
     root: Op | None = None
     keeps_state: bool = False
     looks_up: bool = False
+    # What the reductions of the group read, directly or one operator away.
+    sources: set[SSAValue] = field(default_factory=set)
 
 
 # Where a value is read: the group (None for @main itself), how, and the operator that reads it.
@@ -148,16 +150,39 @@ class Grouping:
         uses = self._uses(op)
         if not uses:
             return  # dead
-        target = min(uses, key=lambda u: u.time).group
+        first = min(uses, key=lambda u: u.time)
+        target = first.group
         if target is not None and self._joins(op, kind, target, uses):
-            target.ops.append(op)
-            self.of[op] = target
-            target.keeps_state |= any(r in self.state for r in op.results)
-            target.looks_up |= kind == "lookup"
+            self._add(op, kind, target)
+        elif (beside := self._beside(op, kind, first.time)) is not None:
+            self._add(op, kind, beside)
         else:
             self._start(op, kind)
         if kind not in ("map", "lookup", "reduce"):
             self._need_stored(op.operands, op)
+
+    def _add(self, op: Op, kind: Kind, group: _Open) -> None:
+        group.ops.append(op)
+        self.of[op] = group
+        group.keeps_state |= any(r in self.state for r in op.results)
+        group.looks_up |= kind == "lookup"
+        if kind == "reduce":
+            group.sources.update(_sources(op))
+
+    def _beside(self, op: Op, kind: Kind, time: int) -> _Open | None:
+        """A group that reduces columns of the same tensors and is needed no later than `op`."""
+        if kind != "reduce" or not self.options.rows or reduces_rows(op):
+            return None
+        x, size = meta_of(op.operands[0]).shape, meta_of(op.results[0]).numel
+        sources = _sources(op)
+        for group in reversed(self.made):
+            root = group.root
+            if group.hero != "reduce" or root is None or group.time >= time:
+                continue
+            same = meta_of(root.operands[0]).shape == x and group.rows == size
+            if same and not sources.isdisjoint(group.sources) and _dims(root) == _dims(op):
+                return group
+        return None
 
     def _visit_free(self, op: Op) -> None:
         uses = self._uses(op)
@@ -273,7 +298,7 @@ class Grouping:
         fits = group.hero == "elementwise" and group.full == meta_of(op.results[0]).numel
         if not alone or how or group.keeps_state or group.looks_up:
             return False
-        if group.hero == "view" and kind == "matmul":
+        if group.hero == "view":
             fits = self._writes_through(group, meta_of(op.results[0]).numel)
         if fits:
             group.hero, group.root = kind, op
@@ -289,7 +314,7 @@ class Grouping:
         """
         for v in values:
             op = v.owner
-            if reader is not None and self.kind(reader) == "matmul":
+            if reader is not None and self.kind(reader) in _PRODUCTS:
                 while self._is_free(op) and keeps_strides(op) and op.operands:
                     op = op.operands[0].owner
             if self._is_free(op) and (reader is None or not self._is_fill(op)):
@@ -319,6 +344,7 @@ class Grouping:
         return list(found)
 
 
+_PRODUCTS = ("matmul", "conv")
 _HEROES = {
     "reduce": "reduce",
     "matmul": "matmul",
@@ -335,3 +361,24 @@ def _reduce_in(group: _Open, op: Op) -> None:
     group.full, group.rows = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
     group.hero = "rowwise" if reduces_rows(op) else "reduce"
     group.root = op
+    group.sources.update(_sources(op))
+
+
+def _sources(op: Op) -> set[SSAValue]:
+    """What a reduction reads: its operand, and what an elementwise operator makes that of."""
+    found = {_unshaped(op.operands[0])}
+    inner = _unshaped(op.operands[0]).owner
+    if isinstance(inner, Op) and kind_of(inner) == "map":
+        found.update(_unshaped(v) for v in inner.operands)
+    return found
+
+
+def _unshaped(value: SSAValue) -> SSAValue:
+    while isinstance(value.owner, Reshape):
+        value = value.owner.operands[0]
+    return value
+
+
+def _dims(op: Op) -> object:
+    attrs = op.attrs
+    return attrs.get("dims", attrs.get("dim"))

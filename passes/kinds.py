@@ -80,7 +80,7 @@ def computes_from_nothing(op: Op, known: Container[Operation | Block]) -> bool:
         source = v.owner
         while isinstance(source, BroadcastTo | Reshape):
             source = source.operands[0].owner
-        if not isinstance(source, Constant | Iota) and source not in known:
+        if not isinstance(source, Constant | Iota | Size) and source not in known:
             return False
     return True
 
