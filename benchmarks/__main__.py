@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from calque.ir.target import Target
 
 from .cases import Peers, cases
-from .limits import peak_flops
+from .limits import copy_bandwidth, peak_flops
 from .timing import alternate
 
 
@@ -19,7 +18,7 @@ def main(argv: list[str]) -> None:
     """Print medians, ratios to each peer, and the fraction of the machine's limit."""
     peers = Peers()
     fma, flops = peak_flops(Target.host())
-    source, sink = np.ones(1 << 24, np.float32), np.empty(1 << 24, np.float32)
+    copy, moved = copy_bandwidth(Target.host())
     table = Table(
         "case", "calque ms", "torch ms", "jax ms", "x torch", "x jax", "of limit", "limit"
     )
@@ -27,10 +26,7 @@ def main(argv: list[str]) -> None:
         if argv and not any(a in case.name for a in argv):
             continue
         runs = dict(case.runs)
-        if case.flops:
-            runs["limit"] = fma
-        else:
-            runs["limit"] = lambda: np.copyto(sink, source)
+        runs["limit"] = fma if case.flops else copy
         times = alternate(runs)
         limit = times.pop("limit").median
         ours = times["calque"].median
@@ -38,7 +34,7 @@ def main(argv: list[str]) -> None:
             rate = flops / limit
             fraction, unit = case.flops / ours / rate, f"{rate / 1e9:.0f} GFLOP/s"
         else:
-            rate = 2.0 * source.nbytes / limit
+            rate = moved / limit
             fraction, unit = case.bytes / ours / rate, f"{rate / 1e9:.0f} GB/s"
         cells = [case.name, f"{ours * 1e3:.3f}"]
         peer_times = [times[p].median if p in times else None for p in ("torch", "jax")]

@@ -1,4 +1,7 @@
-"""What the machine can do at most: FMA throughput and copy bandwidth, measured as candidates."""
+"""What the machine can do at most: FMA throughput and copy bandwidth, on all threads.
+
+They are timed like candidates, in the same rounds.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from calque.codegen import cpu
 from calque.ir.target import Target
 from calque.runtime import jit, threads
+from calque.runtime.memory import Buffer
 
 # Sixteen independent chains cover the latency of a fused multiply-add on two ports.
 _CHAINS = 16
@@ -22,7 +26,7 @@ def peak_flops(target: Target) -> tuple[Callable[[], None], float]:
     vector = f"<{width} x float>"
     chains = range(_CHAINS)
     phis = "\n".join(
-        f"  %a{i} = phi {vector} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in chains
+        f"  %a{i} = phi {vector} [ splat (float {i}.0), %entry ], [ %b{i}, %loop ]" for i in chains
     )
     fmas = "\n".join(
         f"  %b{i} = call {vector} @llvm.fma.v{width}f32({vector} %a{i}, {vector} %x, {vector} %x)"
@@ -57,15 +61,46 @@ define void @run(ptr %out) {{
   ret void
 }}
 """
+    run = _load(text, target)
+    out = np.zeros(width * threads.get_num_threads() + 16, np.float32)
+    operations = 2.0 * width * _CHAINS * _STEPS * threads.get_num_threads()
+    return lambda: run(out.ctypes.data), operations
+
+
+def copy_bandwidth(target: Target) -> tuple[Callable[[], None], float]:
+    """A call that copies 64 MiB on all threads, and the bytes that it reads and writes."""
+    size, parts = 1 << 26, 64
+    text = f"""
+declare void @calque_parallel_for(ptr, ptr, i64)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define void @task(ptr %at, i64 %i, i64 %tid) {{
+  %offset = mul i64 %i, {size // parts}
+  %to = getelementptr i8, ptr %at, i64 %offset
+  %from = getelementptr i8, ptr %to, i64 {size}
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 {size // parts}, i1 false)
+  ret void
+}}
+define void @run(ptr %at) {{
+  call void @calque_parallel_for(ptr @task, ptr %at, i64 {parts})
+  ret void
+}}
+"""
+    run = _load(text, target)
+    memory = Buffer.empty(2 * size)
+    ctypes.memset(memory.ptr, 1, 2 * size)
+    return lambda: run(memory.ptr), 2.0 * size
+
+
+def _load(text: str, target: Target) -> Callable[[int], None]:
+    """The function `run(pointer)` of a module of LLVM text."""
     library = jit.load(
-        {"peak": cpu.compile_text(text, target)},
+        {"limit": cpu.compile_text(text, target)},
         {"calque_parallel_for": threads.parallel_for_address()},
         ["run"],
     )
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address("run"))
-    out = np.zeros(width * threads.get_num_threads() + 16, np.float32)
 
-    def run(keep: object = library) -> None:
-        function(out.ctypes.data)
+    def run(pointer: int, keep: object = library) -> None:
+        function(pointer)
 
-    return run, 2.0 * width * _CHAINS * _STEPS * threads.get_num_threads()
+    return run
