@@ -84,7 +84,9 @@ def test_values(name: str) -> None:
 def test_gradients(name: str) -> None:
     op, function = BY_NAME[f"calque.{name}"], getattr(torch, BINARY.get(name, name))
     for sample in samples(op):
-        floats = [i for i, a in enumerate(sample.args) if a.dtype.kind == "f" and a.dtype.itemsize > 2]
+        floats = [
+            i for i, a in enumerate(sample.args) if a.dtype.kind == "f" and a.dtype.itemsize > 2
+        ]
         if not floats or not sample.grad or name == "floor_divide":
             continue
         out = evaluate(op, sample.args, sample.attrs)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import models
-import needs
 import numpy as np
 import pytest
 
 import calque
+import models
+import needs
 
 pytestmark = pytest.mark.conformance
 
