@@ -284,7 +284,8 @@ def _cut(
         moved.append(op)
         op = op.next_op
     inside = {r for op in moved for r in op.results}
-    used = [v for op in moved for v in _reads(op)] + list(outputs)
+    # Regions read nothing from outside of them: operands are all that an operation needs.
+    used = [v for op in moved for v in op.operands] + list(outputs)
     residuals = list(
         dict.fromkeys(v for v in used if v not in inside and v not in set(placeholders))
     )
@@ -298,11 +299,6 @@ def _cut(
     for placeholder in reversed(placeholders):
         source.erase_arg(placeholder)  # type: ignore[arg-type]
     return residuals
-
-
-def _reads(op: Any) -> list[SSAValue]:
-    """The operands of an operation and of those in its regions."""
-    return [v for inner in op.walk() for v in inner.operands]
 
 
 def named_tensors(named: Sequence[tuple[str, Any]]) -> dict[int, str]:

@@ -25,6 +25,7 @@ from .ops.control import OPS as CONTROL
 from .ops.control import Yield
 from .ops.conv import OPS as CONV
 from .ops.creation import OPS as CREATION
+from .ops.custom import OPS as CUSTOM
 from .ops.elementwise import OPS as ELEMENTWISE
 from .ops.index import OPS as INDEX
 from .ops.matmul import OPS as MATMUL
@@ -62,6 +63,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *RANDOM,
     *CONTROL,
     *SCAN,
+    *CUSTOM,
 )
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 

@@ -37,7 +37,8 @@ def decompose(block: Block) -> int:
         if isinstance(op, Op) and rule is not None:
             first = op.prev_op
             with Builder(block, before=op, location=lambda op=op: op.location):
-                results = rule(*op.operands, **op.attrs)
+                regions = {"regions": op.regions} if op.regions else {}
+                results = rule(*op.operands, **op.attrs, **regions)
             results = [results] if isinstance(results, SSAValue) else list(results)
             for old, new in zip(op.results, results, strict=True):
                 old.replace_all_uses_with(new)
