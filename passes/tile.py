@@ -17,6 +17,10 @@ from ..ir.target import Target
 from .schedules.access import Access
 from .schedules.emit import Emitter
 from .schedules.expr import Memory
+from .schedules.gpu import write_results_gpu
+from .schedules.gpu_emit import DeviceEmitter
+from .schedules.gpu_reduce import write_block_reduction
+from .schedules.gpu_vectors import state_alignment
 from .schedules.index import Ix, Space
 from .schedules.matmul import write_product
 from .schedules.nest import write_results
@@ -75,12 +79,17 @@ def tile(kernel: func.FuncOp, target: Target, blocking: Blocking = DEFAULT) -> N
     results = _results(access, old)
     last = old.pop()
     last.detach()
-    e = Emitter(block, target, write_reduction, blocking)
-    _write_asserts(access, e, old)
-    _write_groups(access, e, _write_loops(access, e, old, results))
+    if target.kind == "nvptx":
+        _write_device(access, DeviceEmitter(block, target, write_block_reduction), old, results)
+    else:
+        e = Emitter(block, target, write_reduction, blocking)
+        _write_asserts(access, e, old)
+        _write_groups(access, e, _write_loops(access, e, old, results))
     for op in reversed(old):
         block.erase_op(op, safe_erase=False)
     block.add_op(last)
+    if target.kind == "nvptx":
+        state_alignment(kernel)
 
 
 def _results(access: Access, ops: Iterable[Operation]) -> list[tuple[SSAValue, Memory]]:
@@ -119,12 +128,34 @@ def _write_loops(
     return [(v, m) for v, m in results if access.memory.get(v) is not m]
 
 
-def _write_groups(access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]) -> None:
-    """Write results, those of one shape together."""
+def _write_device(
+    access: Access,
+    e: DeviceEmitter,
+    ops: list[Operation],
+    results: list[tuple[SSAValue, Memory]],
+) -> None:
+    """For a GPU: one thread checks conditions and runs loops over tensors."""
+    if any(isinstance(op, scf.ForOp | cf.AssertOp) for op in ops):
+        with e.grid([], [], 1):
+            _write_asserts(access, e, ops)
+            results = _write_loops(access, e, ops, results)
+    for _, group in _groups(access, results):
+        write_results_gpu(access, e, group)
+
+
+def _groups(
+    access: Access, results: list[tuple[SSAValue, Memory]]
+) -> Iterable[tuple[tuple[Ix, ...], list[tuple[SSAValue, Memory]]]]:
+    """Results of one shape together."""
     groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
     for value, memory in results:
         groups.setdefault(access.shape(value), []).append((value, memory))
-    for shape, group in groups.items():
+    return groups.items()
+
+
+def _write_groups(access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]) -> None:
+    """Write results, those of one shape together."""
+    for shape, group in _groups(access, results):
         product = find_product(access, e.target, e.blocking, shape, group)
         if product is None:
             write_results(access, e, group)

@@ -82,14 +82,14 @@ def plan_stores(e: Emitter, loops: Sequence[Atom], stores: list[Store]) -> Nest:
     if not loops:
         return nest
     expressions = walk(*[s.value for s in stores])
-    reduces = _reduces(expressions)
+    reduces = reduces_of(expressions)
     blocked = 0
     for r in reduces:
         if r.order == "lanes":
             blocked |= r.deps
     candidates = [a for a in loops if not a.deps & blocked]
     if candidates:
-        scores = {a: _score(a, stores, expressions) for a in candidates}
+        scores = {a: score_of(a, stores, expressions) for a in candidates}
         nest.lane = max(reversed(candidates), key=lambda a: scores[a])
         nest.width = _width(e.target, nest.lane, stores, expressions)
     _order(nest, loops, reduces, e.blocking.chunk)
@@ -104,7 +104,7 @@ def choose_loops(
     if len(long) > 1:
         loops, stores = _build(access, shape, results, [long])
         values = [s.value for s in stores]
-        if not _reduces(walk(*values)) and _is_clean(stores, loops):
+        if not reduces_of(walk(*values)) and _is_clean(stores, loops):
             return loops, stores
     runs = [[d] for d in long]
     loops, stores = _build(access, shape, results, runs)
@@ -198,7 +198,7 @@ def _accesses(stores: Sequence[Store]) -> list[tuple[Memory, tuple[Ix, ...]]]:
     return found + [(x.memory, x.indices) for x in loads]
 
 
-def _reduces(expressions: Sequence[Expr]) -> list[Reduce]:
+def reduces_of(expressions: Sequence[Expr]) -> list[Reduce]:
     found: dict[int, Reduce] = {}
     for x in expressions:
         if isinstance(x, Result):
@@ -208,10 +208,10 @@ def _reduces(expressions: Sequence[Expr]) -> list[Reduce]:
 
 def score(loop: Atom, *roots: Expr) -> int:
     """How well a loop suits as vectors for computing some expressions."""
-    return _score(loop, (), walk(*roots))
+    return score_of(loop, (), walk(*roots))
 
 
-def _score(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
+def score_of(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
     """How well a loop suits as vectors: contiguous accesses against scattered ones."""
     score = 0
     for s in stores:

@@ -35,7 +35,7 @@ from .writer import Lane
 ACCUMULATORS = 4
 DOT_WHOLE, DOT_BLOCK = 768, 512
 
-_KINDS: dict[type[Operation], Kind] = {
+KINDS: dict[type[Operation], Kind] = {
     arith.AddfOp: Kind.ADD,
     arith.AddiOp: Kind.ADD,
     arith.MulfOp: Kind.MUL,
@@ -64,16 +64,16 @@ def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
     """Write a reduction in the current scope; returns its results."""
     lane = e.lane
     if lane is not None and r.deps & lane.loop.deps:
-        return _sequence(e, r, lane.width)
+        return write_sequence(e, r, lane.width)
     if r.order == "lanes" and r.combines is not None:
         return _lanes(e, r, r.combines)
-    return _sequence(e, r, None)
+    return write_sequence(e, r, None)
 
 
 # ---- one after the other ------------------------------------------------------------------------
 
 
-def _sequence(e: Emitter, r: Reduce, width: int | None) -> Sequence[SSAValue]:
+def write_sequence(e: Emitter, r: Reduce, width: int | None) -> Sequence[SSAValue]:
     """Ascending order; vectors of results where `width` is given."""
     if r.order == "dot":
         return [_dot(e, r, width)]
@@ -250,7 +250,7 @@ def _across(e: Emitter, c: Combine, value: SSAValue, width: int) -> SSAValue:
         halves.append(e.put(vector.ShuffleOp, (value, value), half, mask))
     both = e.put(type(c.op), halves, halves[0].type, c.op.properties)
     kind: Properties = {
-        "kind": vector.CombiningKindAttr(_KINDS[type(c.op)]),
+        "kind": vector.CombiningKindAttr(KINDS[type(c.op)]),
         "fastmath": NO_FASTMATH["fastmath"],
     }
     return e.put(vector.ReductionOp, (both,), type_.element_type, kind)

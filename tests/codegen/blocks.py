@@ -13,16 +13,23 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
+import ml_dtypes
 import numpy as np
 import pytest
+from xdsl.dialects import builtin, func
 
+from calque.codegen.abi import argument_counts
 from calque.codegen.cpu import compile_text
+from calque.codegen.host import host_text as host_text_of
 from calque.codegen.nvptx import DeviceText, device_text
+from calque.codegen.signature import signature
 from calque.ir.target import Target
 from calque.ir.tile import WARP
+from calque.runtime.artifact import Artifact, KernelObject
+from calque.runtime.executable import Executable
 from calque.runtime.launch import Launch
 
-from .machine import Linked, functions, parse
+from .machine import ENTRY, Linked, functions, parse
 
 STACK = 1 << 16
 CONTEXT = 1 << 13  # more than a ucontext_t has
@@ -104,35 +111,23 @@ def host_text(kernel: DeviceText) -> str:
     return "\n".join(parts)
 
 
-class DeviceKernel:
-    """A kernel for a GPU, callable with arrays, sizes and scalars in the order of the ABI."""
+class Emulated:
+    """A kernel for a GPU, ready to run here."""
 
-    def __init__(self, text: str, arch: str = "sm_80") -> None:
+    def __init__(self, source: DeviceText) -> None:
         if sys.platform != "linux":
             pytest.skip("the emulation of GPU threads needs Linux")
-        (op,) = functions(parse(text)).values()
-        self.source = device_text(op, Target.nvptx(arch))
-        entries = [f"emulated.{launch.entry}" for launch in self.source.launches]
+        self.source = source
+        entries = [f"emulated.{launch.entry}" for launch in source.launches]
         globals_ = ["emulated.state", "emulated.contexts", "emulated.arguments"]
-        code = compile_text(host_text(self.source), Target.host())
+        code = compile_text(host_text(source), Target.host())
         self._linked = Linked([code], [*entries, *globals_])
-        self._entries = dict(zip(self.source.launches, entries, strict=True))
+        self._entries = dict(zip(source.launches, entries, strict=True))
 
-    def __call__(
-        self,
-        *pointers: np.ndarray,
-        sizes: Sequence[int] = (),
-        scalars: Sequence[np.generic] = (),
-        backwards: bool = False,
-    ) -> int:
-        """Run all launches; returns the status: 0, or 1 + the number of the failed assertion."""
+    def run(self, slots: np.ndarray, sizes: Sequence[int], backwards: bool) -> int:
+        """Run all launches. `slots` (i64) hold pointers, sizes and scalars, and room for one
+        more. Returns the status: 0, or 1 + the number of the failed assertion."""
         status = np.full(1, -1, "i4")
-        slots = np.zeros(len(pointers) + len(sizes) + len(scalars) + 1, "i8")
-        values = [p.ctypes.data for p in pointers] + list(sizes)
-        slots[: len(values)] = values
-        for i, scalar in enumerate(scalars):
-            raw = np.frombuffer(scalar.tobytes(), "u1")
-            slots[len(values) + i :].view("u1")[: raw.size] = raw
         slots[-1] = status.ctypes.data
         self._write("emulated.arguments", slots.ctypes.data)
         for launch in self.source.launches:
@@ -150,6 +145,103 @@ class DeviceKernel:
         for block in reversed(range(blocks)) if backwards else range(blocks):
             state[0] = block
             threads.run(entry, backwards)
+
+
+class DeviceKernel:
+    """A kernel for a GPU, callable with arrays, sizes and scalars in the order of the ABI."""
+
+    def __init__(self, text: str, arch: str = "sm_80") -> None:
+        (op,) = functions(parse(text)).values()
+        self._emulated = Emulated(device_text(op, Target.nvptx(arch)))
+        self.source = self._emulated.source
+
+    def __call__(
+        self,
+        *pointers: np.ndarray,
+        sizes: Sequence[int] = (),
+        scalars: Sequence[np.generic] = (),
+        backwards: bool = False,
+    ) -> int:
+        slots = np.zeros(len(pointers) + len(sizes) + len(scalars) + 1, "i8")
+        values = [p.ctypes.data for p in pointers] + list(sizes)
+        slots[: len(values)] = values
+        for i, scalar in enumerate(scalars):
+            raw = np.frombuffer(scalar.tobytes(), "u1")
+            slots[len(values) + i :].view("u1")[: raw.size] = raw
+        return self._emulated.run(slots, sizes, backwards)
+
+
+class DeviceProgram:
+    """A kernel-stage module for a GPU: its host function runs here, and so do its kernels."""
+
+    def __init__(self, module: builtin.ModuleOp, target: Target, backwards: bool = False) -> None:
+        found = functions(module)
+        main, plan = found.pop("main"), found.pop("main.plan")
+        self._callbacks = []
+        self.kernels = {name: device_text(op, target) for name, op in found.items()}
+        objects = []
+        for name, op in found.items():
+            callback = self._callback(op, Emulated(self.kernels[name]), backwards)
+            self._callbacks.append(callback)
+            code = compile_text(_stub(callback), Target.host())
+            objects.append(KernelObject(name, code, self.kernels[name].messages))
+        host = host_text_of(main, plan, found, Target.host())
+        params, symbols, scalars = signature(main)
+        self.executable = Executable(
+            Artifact(
+                kernels=tuple(objects),
+                host=compile_text(host.text, Target.host()),
+                call_names=host.calls,
+                host_messages=host.messages,
+                params=params,
+                symbols=symbols,
+                scalars=scalars,
+            )
+        )
+
+    @staticmethod
+    def _callback(op: func.FuncOp, kernel: Emulated, backwards: bool) -> ctypes._CFuncPtr:
+        counts = argument_counts([arg.type for arg in op.body.block.args])
+
+        def call(_: int, pointers: int, sizes: int, scalars: int) -> int:
+            slots = np.zeros(sum(counts) + 1, "i8")
+            at = 0
+            for source, count in zip((pointers, sizes, scalars), counts, strict=True):
+                if count:
+                    slots[at : at + count] = (ctypes.c_int64 * count).from_address(source)
+                at += count
+            return kernel.run(slots, slots[counts[0] :][: counts[1]].tolist(), backwards)
+
+        return ENTRY(call)
+
+    def __call__(self, *inputs: np.ndarray, sizes: Sequence[int] = ()) -> list[np.ndarray]:
+        """The outputs for C-contiguous inputs and the values of the size symbols."""
+        call = self.executable.prepare(sizes)
+        params = self.executable.artifact.params[len(inputs) :]
+        outputs = [
+            np.zeros(shape, _DTYPES[p.dtype])
+            for p, shape in zip(params, call.shapes[len(inputs) :], strict=True)
+        ]
+        call.run([a.ctypes.data for a in (*inputs, *outputs)])
+        return outputs
+
+
+_DTYPES = {
+    "f32": "f4", "f64": "f8", "f16": "f2", "bf16": ml_dtypes.bfloat16,
+    "i64": "i8", "i32": "i4", "i8": "i1", "bool": "?",
+}  # fmt: skip
+
+
+def _stub(callback: ctypes._CFuncPtr) -> str:
+    """A kernel that passes its arguments on."""
+    address = ctypes.cast(callback, ctypes.c_void_p).value
+    return f"""
+define i32 @kernel(ptr %a, ptr %b, ptr %c, ptr %d) {{
+  %f = inttoptr i64 {address} to ptr
+  %r = call i32 %f(ptr %a, ptr %b, ptr %c, ptr %d)
+  ret i32 %r
+}}
+"""
 
 
 class _Threads:
