@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith, scf
@@ -13,19 +15,8 @@ from .errors import CodegenError
 if TYPE_CHECKING:
     from .emit import Emitter
 
-_FORMATS: dict[type[Operation], str] = {
-    arith.AddiOp: "({} + {})",
-    arith.SubiOp: "({} - {})",
-    arith.MuliOp: "{} * {}",
-    arith.FloorDivSIOp: "floordiv({}, {})",
-    arith.CeilDivSIOp: "-floordiv(-({}), {})",
-    arith.CeilDivUIOp: "-floordiv(-({}), {})",
-    arith.DivUIOp: "floordiv({}, {})",
-    arith.RemUIOp: "mod({}, {})",
-    arith.MinSIOp: "min({}, {})",
-    arith.MaxSIOp: "max({}, {})",
-}
-"""Operations on index values that are not negative."""
+Size = int | str
+"""A number, or an expression as `runtime.sizes` has it, which can stand in any other."""
 
 
 def size_name(number: int) -> str:
@@ -33,41 +24,76 @@ def size_name(number: int) -> str:
     return f"s{number}"
 
 
-def grid_size(e: Emitter, loop: scf.ParallelOp) -> int | str:
+def grid_size(e: Emitter, loop: scf.ParallelOp) -> Size:
     """The number of iterations of a loop, over the sizes of the kernel: see `runtime.launch`.
 
     Raises CodegenError for bounds that are not computed from sizes.
     """
-    total: list[str] = []
+    total: Size = 1
     for lo, hi, step in zip(loop.lowerBound, loop.upperBound, loop.step, strict=True):
         first, last, by = (_expression(e, loop, v) for v in (lo, hi, step))
-        span = last if first == "0" else f"({last} - ({first}))"
-        count = span if by == "1" else f"-floordiv(-({span}), {by})"
-        if count.isdigit():
-            total.append(count)
-        else:
-            total.append(f"max({count}, 0)")
-    if all(count.isdigit() for count in total):
-        product = 1
-        for count in total:
-            product *= int(count)
-        return product
-    return " * ".join(total)
+        total = _mul(total, _max(_ceildiv(_sub(last, first), by), 0))
+    return total
 
 
-def _expression(e: Emitter, loop: scf.ParallelOp, value: SSAValue) -> str:
+def _expression(e: Emitter, loop: scf.ParallelOp, value: SSAValue) -> Size:
     known = e.values.get(value, "")
     if known.isdigit():
-        return known
+        return int(known)
     if known.startswith("%s") and known[2:].isdigit():
         return known[1:]
     op = value.owner
     if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
-        return f"({op.value.value.data})"
+        return op.value.value.data
     if isinstance(op, arith.IndexCastOp):
         return _expression(e, loop, op.input)
-    if isinstance(op, Operation) and type(op) in _FORMATS:
-        operands = [_expression(e, loop, operand) for operand in op.operands]
-        return _FORMATS[type(op)].format(*operands)
+    combine = _OPERATIONS.get(type(op)) if isinstance(op, Operation) else None
+    if combine is not None and isinstance(op, Operation):
+        return combine(*[_expression(e, loop, operand) for operand in op.operands])
     what = op.name if isinstance(op, Operation) else f"an argument of type {value.type}"
     raise CodegenError.at(loop, f"the number of blocks cannot depend on {what}")
+
+
+_Combine = Callable[[Size, Size], Size]
+
+
+def _operation(compute: Callable[[int, int], int], text: str, unit: int | None = None) -> _Combine:
+    """An operation on sizes, done at once on numbers; `unit` is a right operand that changes
+    nothing."""
+
+    def apply(a: Size, b: Size) -> Size:
+        if isinstance(a, int) and isinstance(b, int):
+            return compute(a, b)
+        return a if b == unit else text.format(a, b)
+
+    return apply
+
+
+_add = _operation(operator.add, "({} + {})", 0)
+_sub = _operation(operator.sub, "({} - {})", 0)
+_product = _operation(operator.mul, "{} * {}", 1)
+_floordiv = _operation(operator.floordiv, "floordiv({}, {})", 1)
+_max = _operation(max, "max({}, {})")
+
+
+def _mul(a: Size, b: Size) -> Size:
+    return b if a == 1 else _product(a, b)
+
+
+def _ceildiv(a: Size, b: Size) -> Size:
+    return _floordiv(_add(a, _sub(b, 1)), b)
+
+
+_OPERATIONS: dict[type[Operation], _Combine] = {
+    arith.AddiOp: _add,
+    arith.SubiOp: _sub,
+    arith.MuliOp: _mul,
+    arith.FloorDivSIOp: _floordiv,
+    arith.CeilDivSIOp: _ceildiv,
+    arith.CeilDivUIOp: _ceildiv,
+    arith.DivUIOp: _floordiv,
+    arith.RemUIOp: _operation(operator.mod, "mod({}, {})"),
+    arith.MinSIOp: _operation(min, "min({}, {})"),
+    arith.MaxSIOp: _max,
+}
+"""Those on sizes that are not negative."""

@@ -70,7 +70,7 @@ def _elements(
     scores = {a: score_of(a, stores, expressions) for a in loops}
     lane = max(reversed(loops), key=lambda a: scores[a])
     places = [(s.memory, s.indices) for s in stores]
-    width = vector_width(e.target, lane, expressions, places)
+    width = vector_width(e.target, lane, expressions, places, tail=True)
     others = [a for a in loops if a is not lane]
     if lane.extent.constant is None:
         _pieces(e, others, lane, width, stores)
@@ -259,8 +259,6 @@ def _spread(
 ) -> None:
     """The iterations of a loop, thread by thread."""
     width = vector_width(e.target, lane, expressions, [(s.memory, s.indices) for s in stores])
-    if lane.extent.constant is None:
-        width = 1
     before, e.spread = e.spread, e.spread | lane.deps
     bounds = (e.scaled(e.thread, width), e.index(lane.extent), e.int_(e.threads * width))
 
@@ -270,4 +268,3 @@ def _spread(
 
     e.for_(bounds, lane, (), body, Lane(lane, width, None) if width > 1 else None)
     e.spread = before
-

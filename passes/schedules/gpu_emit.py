@@ -66,7 +66,7 @@ class DeviceEmitter(Emitter):
         outer, inner = Block(arg_types=[INDEX] * len(uppers)), Block(arg_types=[INDEX])
         start, count, one = self.int_(0), self.int_(threads), self.int_(1)
         with self.inside(outer) as self._block:
-            indices = dict(zip(loops, outer.args, strict=False))
+            indices: dict[Atom, SSAValue] = dict(zip(loops, outer.args, strict=False))
             with self.inside(inner, indices) as self._own:
                 self.threads, self.spread, self._thread = threads, 0, inner.args[0]
                 yield

@@ -33,9 +33,13 @@ def vector_width(
     loop: Atom,
     expressions: Sequence[Expr],
     stores: Sequence[tuple[Memory, Sequence[Ix]]] = (),
+    *,
+    tail: bool = False,
 ) -> int:
     """Iterations of a loop that a thread takes at once: as many as one access brings, if rows of
-    contiguous arrays are all that the loop runs along, and 1 otherwise."""
+    contiguous arrays are all that the loop runs along, and 1 otherwise. It divides the length of
+    the loop; with an unknown length there is more than 1 only if that must be the length of
+    whole arrays, so that vectors are aligned, and `tail` says that a rest is taken care of."""
     accesses = [(x.memory, x.indices, x.guards) for x in expressions if isinstance(x, Load)]
     accesses += [(memory, tuple(indices), ()) for memory, indices in stores]
     bits = 0
@@ -47,11 +51,12 @@ def vector_width(
             return 1
         bits = max(bits, size_of(memory.element) * 8)
     extent = loop.extent.constant
+    if extent is None and not (tail and all(len(m.shape) == 1 for m, _, _ in accesses)):
+        return 1
     width = target.width(bits) if bits else 1
     while extent is not None and extent % width:
         width //= 2
-    alone = all(len(memory.shape) == 1 for memory, _, _ in accesses)
-    return width if extent is not None or alone else 1
+    return width
 
 
 def size_of(element: Attribute) -> int:
@@ -83,7 +88,7 @@ def _alignment(base: SSAValue, indices: Sequence[SSAValue], element: int) -> int
         source = source.owner.operands[0]
     type_ = base.type
     assert isinstance(type_, MemRefType)
-    whole = isinstance(source.owner, Block) or isinstance(source.owner, memref.AllocaOp)
+    whole = isinstance(source.owner, Block | memref.AllocaOp)
     if not whole or not isinstance(type_.layout, NoneAttr):
         return 1
     aligned, stride = ALIGNED, 1

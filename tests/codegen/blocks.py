@@ -12,6 +12,7 @@ import ctypes
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -200,7 +201,7 @@ class DeviceProgram:
         )
 
     @staticmethod
-    def _callback(op: func.FuncOp, kernel: Emulated, backwards: bool) -> ctypes._CFuncPtr:
+    def _callback(op: func.FuncOp, kernel: Emulated, backwards: bool) -> Any:
         counts = argument_counts([arg.type for arg in op.body.block.args])
 
         def call(_: int, pointers: int, sizes: int, scalars: int) -> int:
@@ -228,11 +229,11 @@ class DeviceProgram:
 
 _DTYPES = {
     "f32": "f4", "f64": "f8", "f16": "f2", "bf16": ml_dtypes.bfloat16,
-    "i64": "i8", "i32": "i4", "i8": "i1", "bool": "?",
+    "i64": "i8", "i32": "i4", "i16": "i2", "i8": "i1", "u8": "u1", "bool": "?",
 }  # fmt: skip
 
 
-def _stub(callback: ctypes._CFuncPtr) -> str:
+def _stub(callback: Any) -> str:
     """A kernel that passes its arguments on."""
     address = ctypes.cast(callback, ctypes.c_void_p).value
     return f"""

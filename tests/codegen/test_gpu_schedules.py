@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xdsl.dialects.builtin import ModuleOp
 
 import calque
+import oneop
 from calque.ir import interpreter
-from calque.ir.dialect import context
+from calque.ir.dialect import ALL_OPS, context
+from calque.ir.op import Op, array_meta
 from calque.ir.sym import symbol
 from calque.ir.target import Target
 from calque.ir.types import TensorMeta
 from calque.passes.pipeline import Options, compile_pipeline
+from calque.runtime.executable import KernelError
 
 from .blocks import DeviceProgram
 
@@ -25,6 +29,13 @@ RNG = np.random.default_rng(0)
 
 def normal(*shape: int, dtype: str = "f4") -> np.ndarray:
     return RNG.standard_normal(shape).astype(dtype)
+
+
+def lower(module: ModuleOp) -> ModuleOp:
+    """The kernel stage of a module, which is changed."""
+    for _, stage in compile_pipeline(module, Options(target=TARGET, verify=True)):
+        module = stage
+    return module
 
 
 def check(
@@ -44,9 +55,7 @@ def check(
         examples.append(TensorMeta(named, calque.tensor(array).dtype))
     traced = calque.trace(function, *examples)
     expected = interpreter.run(traced.module, arrays)
-    module = traced.module.clone()
-    for _, stage in compile_pipeline(module, Options(target=TARGET, verify=True)):
-        module = stage
+    module = lower(traced.module.clone())
     program = None
     for backwards in (False, True):
         program = DeviceProgram(module, TARGET, backwards)
@@ -57,5 +66,119 @@ def check(
     return program
 
 
-def test_elementwise() -> None:
-    check(lambda x, y: (x * y + 1.0).tanh(), normal(8, 300), normal(8, 300))
+def test_static_rows_are_numbered_through() -> None:
+    """Vectors of a row of 300; the last block is not full."""
+    program = check(lambda x, b: (x + b).tanh(), normal(9, 300), normal(300))
+    (kernel,) = program.kernels.values()
+    assert [launch.grid for launch in kernel.launches] == [3]
+    assert "load <4 x float>, ptr" in kernel.text and "align 16" in kernel.text
+
+
+@pytest.mark.parametrize("n", [1, 3, 1024, 1030])
+def test_dynamic_elementwise(n: int) -> None:
+    check(lambda x, y: x * y + x, normal(n), normal(n), dims=[["N"], ["N"]])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 77), (70, 5)])
+def test_dynamic_matrices(shape: tuple[int, int]) -> None:
+    check(
+        lambda x, b: calque.exp(x) + b,
+        normal(*shape),
+        normal(shape[1]),
+        dims=[["M", "N"], ["N"]],
+    )
+
+
+def test_half() -> None:
+    x = normal(6, 64, dtype="f2")
+    program = check(lambda x: x * x + x, x, rtol=1e-3)
+    (kernel,) = program.kernels.values()
+    assert "load <8 x half>, ptr" in kernel.text
+
+
+def test_transposed() -> None:
+    check(lambda x: calque.transpose(x, 0, 1) * 2.0, normal(40, 33))
+
+
+@pytest.mark.parametrize("columns", [5, 33, 300, 2000])
+def test_softmax(columns: int) -> None:
+    """One kernel with two reductions; short rows are left to a thread each."""
+    program = check(lambda x: calque.softmax(x, -1), normal(5, columns))
+    assert len(program.kernels) == 1
+    (kernel,) = program.kernels.values()
+    blocks = {5: 1, 33: 5, 300: 5, 2000: 5}
+    assert [launch.grid for launch in kernel.launches] == [blocks[columns]]
+
+
+@pytest.mark.parametrize("shape", [(3, 10), (2, 300), (1, 1025)])
+def test_dynamic_softmax(shape: tuple[int, int]) -> None:
+    check(lambda x: calque.softmax(x, -1), normal(*shape), dims=[["M", "N"]])
+
+
+def test_layer_norm() -> None:
+    check(
+        lambda x, w, b: calque.nn.functional.layer_norm(x, (384,), w, b),
+        normal(7, 384),
+        normal(384),
+        normal(384),
+        rtol=1e-5,
+    )
+
+
+def test_reductions_of_all_kinds() -> None:
+    x = normal(6, 100)
+    check(lambda x: (calque.sum(x), calque.amax(x, 1), calque.argmax(x, 1), x.mean(0)), x)
+    check(lambda x: calque.all(x > -10.0), x)
+    check(lambda x: calque.sum(x, (0, 2)), normal(4, 5, 60))
+    check(lambda x: calque.sum(calque.sum(x, 1) * 2.0), x)
+
+
+def test_reduction_order_is_fixed() -> None:
+    """Static or dynamic sizes, alone or fused: the same bits."""
+    x = normal(4, 300)
+    alone = check(lambda x: calque.sum(x, 1), x)
+    fused = check(lambda x: calque.sum(x * 1.0, 1) + 0.0, x)
+    np.testing.assert_array_equal(alone(x)[0], fused(x)[0])
+
+
+def test_scatter() -> None:
+    """One thread, so that the order of additions is fixed."""
+    x, index = normal(4, 3), np.array([2, 0, 2], "i8")
+    check(lambda x, i, y: calque.index_add(x, 0, i, y), x, index, normal(3, 3))
+
+
+def test_failing_check() -> None:
+    x, index = normal(4, 3), np.array([2, 4], "i8")
+    program = check(lambda x, i: calque.index_select(x, 0, i), x, np.array([2, 3], "i8"))
+    with pytest.raises(KernelError, match="out of range"):
+        program(x, index)
+
+
+def test_linear_layer() -> None:
+    """A product of matrices, with its bias and its activation."""
+    check(lambda x, w, b: (x @ w + b).relu(), normal(5, 20), normal(20, 12), normal(12), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ALL_OPS, ids=lambda op: op.name.removeprefix("calque."))
+@pytest.mark.parametrize("symbols", [False, True], ids=["static", "dynamic"])
+def test_every_operator(op: type[Op], symbols: bool) -> None:
+    context()
+    for sample in oneop.samples(op):
+        metas, attributes, sizes = [array_meta(a) for a in sample.args], sample.attrs, {}
+        if symbols:
+            metas, attributes, sizes = oneop.dynamic(sample, op)
+        with oneop.about(op, sample):
+            module = oneop.build(metas, oneop.apply(op, attributes), sizes)
+            expected = interpreter.run(module, sample.args)
+            program = DeviceProgram(lower(module), TARGET)
+            values = [sizes[s] for s in program.executable.artifact.symbols]
+            outputs = program(*map(np.ascontiguousarray, sample.args), sizes=values)
+            for got, wanted in zip(outputs, expected, strict=True):
+                narrow = wanted.dtype.itemsize == 2
+                np.testing.assert_allclose(
+                    got.astype("f8") if narrow else got,
+                    wanted.astype("f8") if narrow else wanted,
+                    rtol=2e-2 if narrow else 1e-5,
+                    atol=1e-5,
+                )
