@@ -27,6 +27,19 @@ _NO_FASTMATH = {"fastmath": arith.FastMathFlagsAttr("none")}
 _NO_OVERFLOW = {"overflowFlags": arith.IntegerOverflowAttr("none")}
 
 
+_constants: dict[tuple[str, Attribute], Attribute] = {}
+
+
+def _constant(value: bool | int | float, type_: Attribute) -> Attribute:
+    """The attribute of a scalar constant."""
+    if type_ == i1:
+        return IntegerAttr(-1 if value else 0, i1)
+    if isinstance(type_, IntegerType | IndexType):
+        return IntegerAttr(int(value), type_)
+    assert isinstance(type_, AnyFloat)
+    return FloatAttr(float(value), type_)
+
+
 class ScalarBuilder:
     """Emits scalar operations through `insert`; values are scalar SSA values.
 
@@ -55,13 +68,10 @@ class ScalarBuilder:
 
     def constant(self, value: bool | int | float, type_: Attribute) -> SSAValue:
         """A constant of a scalar type."""
-        if isinstance(type_, IntegerType | IndexType):
-            attr: Attribute = IntegerAttr(int(value), type_)
-            if type_ == i1:
-                attr = IntegerAttr(-1 if value else 0, i1)
-        else:
-            assert isinstance(type_, AnyFloat)
-            attr = FloatAttr(float(value), type_)
+        key = (repr(value), type_)
+        attr = _constants.get(key)
+        if attr is None:
+            attr = _constants[key] = _constant(value, type_)
         return self.emit(arith.ConstantOp, (), type_, {"value": attr})
 
     def like(self, value: bool | int | float, x: SSAValue) -> SSAValue:

@@ -23,6 +23,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from ..ir.op import Op
+from ..ir.types import meta_of
 from ..ir.verify import GUARDS
 
 HERO = "calque.hero"
@@ -172,12 +173,12 @@ class _Functions:
         """The function of a group: made now, or one of the same structure."""
         group, ops, inputs = part.group, part.ops, part.inputs
         numbers: dict[SSAValue, int] = {v: i for i, v in enumerate(inputs)}
-        key: list[Any] = [group.hero, len(inputs), *[v.type for v in inputs]]
+        key: list[Any] = [group.hero, len(inputs), *[meta_of(v) for v in inputs]]
         for op in ops:
             key.append((type(op), *[numbers[v] for v in op.operands], *op.attributes.items()))
             for r in op.results:
                 numbers[r] = len(numbers)
-                key.append(r.type)
+                key.append(meta_of(r))
         key.extend(numbers[v] for v in outputs)
         # Regions are not part of the key: such groups stay apart.
         whole = tuple(key) if not any(op.regions for op in ops) else object()

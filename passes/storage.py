@@ -23,16 +23,26 @@ def stored(element: Attribute) -> Attribute:
     return i8 if element == i1 else element
 
 
+# Keyed by identity because hashing an attribute walks it; the type is kept alive by the entry.
+_buffers: dict[int, tuple[Attribute, MemRefType]] = {}
+
+
 def buffer_type(type_: Attribute) -> MemRefType:
     """The contiguous buffer that holds a tensor."""
-    assert isinstance(type_, TensorType)
-    return MemRefType(stored(type_.element_type), type_.get_shape())
+    known = _buffers.get(id(type_))
+    if known is None:
+        assert isinstance(type_, TensorType)
+        made = MemRefType(stored(type_.element_type), type_.get_shape())
+        known = _buffers[id(type_)] = (type_, made)
+    return known[1]
 
 
 def store_bools_as_bytes(block: Block) -> None:
     """Make every tensor of i1 in a kernel one of i8; scalars are converted where they are read
     and written."""
     bools = [op for op in block.walk() if _touches_bools(op)]
+    if not bools:
+        return
     for value in _bool_values(block):
         shape = cast("TensorType[Attribute]", value.type).get_shape()
         Rewriter.replace_value_with_new_type(value, TensorType(i8, shape))
