@@ -61,7 +61,7 @@ class LeakyReLU(_InPlace):
 
     def extra_repr(self) -> str:
         """The slope."""
-        return f"negative_slope={self.negative_slope}"
+        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
 class ELU(_InPlace):
@@ -77,7 +77,7 @@ class ELU(_InPlace):
 
     def extra_repr(self) -> str:
         """The scale."""
-        return f"alpha={self.alpha}"
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
 class GELU(Module):

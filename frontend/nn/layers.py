@@ -120,7 +120,7 @@ class _Conv(Module):
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}"]
         parts.append(f"stride={self.stride}")
         if isinstance(self.padding, str) or any(self.padding):
-            parts.append(f"padding={self.padding!r}")
+            parts.append(f"padding={self.padding}")
         if any(d != 1 for d in self.dilation):
             parts.append(f"dilation={self.dilation}")
         if self.groups != 1:

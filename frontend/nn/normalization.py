@@ -30,7 +30,7 @@ class _BatchNorm(Module):
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
         affine: bool = True, track_running_stats: bool = True, device: str = "cpu",
-        dtype: dt.DType | None = None,
+        dtype: dt.DType | None = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.num_features = num_features
@@ -38,8 +38,8 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name in ("weight", "bias"):
-            made = new_parameter(num_features, dtype=dtype, device=device) if affine else None
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            made = new_parameter(num_features, dtype=dtype, device=device) if wanted else None
             self.register_parameter(name, made)
         with untraced():
             for name in ("running_mean", "running_var"):
@@ -60,8 +60,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Forget the statistics; scale by one, shift by zero."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -89,7 +90,8 @@ class _BatchNorm(Module):
         """The options."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 

@@ -11,6 +11,10 @@ from .module import Module
 Ints = int | Sequence[int]
 
 
+def _one(size: Ints) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
+
+
 class _MaxPool(Module):
     """What max pooling of all ranks shares; the stride is the window unless given."""
 
@@ -74,6 +78,14 @@ class _AvgPool(Module):
 
 class AvgPool1d(_AvgPool):
     """The mean of each window of (N, C, L)."""
+
+    def __init__(
+        self, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True,
+    ) -> None:  # fmt: skip
+        kernel = _one(kernel_size)
+        step = kernel if stride is None else _one(stride)
+        super().__init__(kernel, step, _one(padding), ceil_mode, count_include_pad)
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, L) to (N, C, L')."""
