@@ -154,13 +154,15 @@ def _groups(
 
 
 def _write_groups(access: Access, e: Emitter, results: list[tuple[SSAValue, Memory]]) -> None:
-    """Write results, those of one shape together."""
+    """Write results: products of matrices by their own schedule, all others together."""
+    rest: list[tuple[SSAValue, Memory]] = []
     for shape, group in _groups(access, results):
         product = find_product(access, e.target, e.blocking, shape, group)
         if product is None:
-            write_results(access, e, group)
+            rest += group
         else:
             write_product(access.space, e, product)
+    write_results(access, e, rest)
 
 
 def _write_asserts(access: Access, e: Emitter, ops: Iterable[Operation]) -> None:

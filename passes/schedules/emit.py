@@ -39,7 +39,7 @@ from .expr import (
     Reduce,
     Result,
 )
-from .index import ONE, Ix, coefficient, is_nonnegative
+from .index import ONE, Ix, is_nonnegative, lane_step
 from .indices import IndexWriter
 from .numbers import TRUE, number
 from .options import Blocking
@@ -69,6 +69,8 @@ class Emitter(IndexWriter):
     ) -> None:
         super().__init__(block, target)
         self.blocking = blocking
+        # Reductions of the results that are being written.
+        self.pending: list[Reduce] = []
         self._reduce = reduce
 
     def value(self, e: Expr) -> SSAValue:
@@ -211,7 +213,7 @@ class Emitter(IndexWriter):
     def _lane_range(self, g: Range, width: int) -> list[SSAValue]:
         lane = self.lane
         assert lane is not None
-        step = coefficient(g.index, lane.loop)
+        step = lane_step(g.index, lane.loop, lane.width)
         uniform = not (g.low.deps | g.high.deps) & lane.loop.deps
         flags = self.vector(i1, width)
         parts = []
@@ -263,7 +265,7 @@ class Emitter(IndexWriter):
             mask = inside if mask is None else self.put(arith.AndIOp, (mask, inside), mask.type)
         base, indices = self.memref(e.memory), e.indices
         type_ = self.vector(e.type, lane.width)
-        steps = [coefficient(i, lane.loop) for i in indices]
+        steps = [lane_step(i, lane.loop, lane.width) for i in indices]
         if is_row(e.memory, steps):
             operands = [base, *map(self.index, indices)]
             if mask is None:
@@ -277,7 +279,7 @@ class Emitter(IndexWriter):
             stride = Ix(())
             for s, m in zip(known, e.memory.strides, strict=True):
                 stride = stride + s * m
-            if not stride.terms:
+            if not stride.terms and not e.guards:
                 one = self.put(memref.LoadOp, [base, *map(self.index, indices)], e.type)
                 return self.broadcast(one, lane.width)
             offsets, at = self._steps(stride, lane.width), indices
@@ -318,7 +320,7 @@ class Emitter(IndexWriter):
             self.do(memref.StoreOp.create(operands=[value, base, *map(self.index, indices)]))
             return
         value = self.wide(e, lane.width)
-        steps = [coefficient(i, lane.loop) for i in indices]
+        steps = [lane_step(i, lane.loop, lane.width) for i in indices]
         at = list(map(self.index, indices))
         if not is_row(memory, steps):
             self._scatter(base, indices, value, lane)

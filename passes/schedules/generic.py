@@ -18,7 +18,20 @@ from xdsl.ir.affine import (
     AffineExpr,
 )
 
-from .expr import Acc, Apply, Check, Combine, Expr, Guards, IndexOf, Load, Order, Reduce, Result, walk
+from .expr import (
+    Acc,
+    Apply,
+    Check,
+    Combine,
+    Expr,
+    Guards,
+    IndexOf,
+    Load,
+    Order,
+    Reduce,
+    Result,
+    walk,
+)
 from .index import ZERO, Atom, Ix, Space, product
 from .scalars import Env
 
@@ -142,11 +155,14 @@ class Generic:
     ) -> Reduce:  # fmt: skip
         space = self.access.space
         extents = [self.extents[d] for d in dims]
+        outside = 0
+        for index in (*fixed, *[g.index for g in guards]):
+            outside |= index.deps
         if merge:
-            atoms = [space.loop(product(extents))]
+            atoms = space.loops([product(extents)], outside)
             inner = space.delinearize(Ix.of(atoms[0]), extents)
         else:
-            atoms = [space.loop(e) for e in extents]
+            atoms = space.loops(extents, outside)
             inner = tuple(map(Ix.of, atoms))
         here = list(fixed)
         for d, index in zip(dims, inner, strict=True):

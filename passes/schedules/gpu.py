@@ -34,7 +34,7 @@ def write_results_gpu(
     access: Access, e: DeviceEmitter, results: Sequence[tuple[SSAValue, Memory]]
 ) -> None:
     """Write tensors of one shape to memory, in one loop over blocks."""
-    loops, stores = choose_loops(access, access.shape(results[0][0]), results)
+    loops, stores, _ = choose_loops(access, access.shape(results[0][0]), results)
     expressions = walk(*[s.value for s in stores])
     together = [r for r in reduces_of(expressions) if _by_rows(r)]
     if together:
@@ -67,7 +67,7 @@ def _elements(
         with e.grid([], [], 1):
             _store(e, stores)
         return
-    scores = {a: score_of(a, stores, expressions) for a in loops}
+    scores = {a: score_of(a, WARP, stores, expressions) for a in loops}
     lane = max(reversed(loops), key=lambda a: scores[a])
     places = [(s.memory, s.indices) for s in stores]
     width = vector_width(e.target, lane, expressions, places, tail=True)
@@ -197,7 +197,7 @@ def _rows(
     candidates = [a for a in rest if not a.deps & reduced]
     lane = None
     if candidates:
-        scores = {a: score_of(a, stores, expressions) for a in candidates}
+        scores = {a: score_of(a, WARP, stores, expressions) for a in candidates}
         lane = max(reversed(candidates), key=lambda a: scores[a])
     outer = [a for a in rest if a is not lane]
     outer.sort(key=lambda a: -sum(bool(r.deps & a.deps) for r in together))

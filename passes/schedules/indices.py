@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Operation, SSAValue
 
 from .expr import INDEX, Expr
-from .index import Atom, Ix, coefficient, is_nonnegative
+from .index import Atom, Ix, is_nonnegative, lane_step
 from .writer import Scope, Writer
 
 # By kind of atom, and whether the first operand is known not to be negative.
@@ -57,6 +57,9 @@ class IndexWriter(Writer):
             total = self.index(Ix(tuple(inner[:-1])))
             inner = inner[-1:]
         for monomial, factor in inner:
+            if total is not None and factor == -1:
+                total = self.sub(total, self._term(monomial, 1, scope), scope)
+                continue
             term = self._term(monomial, factor, scope)
             total = term if total is None else self.add(total, term, scope)
         assert total is not None
@@ -118,7 +121,7 @@ class IndexWriter(Writer):
         lane = self.lane
         if lane is None or not ix.deps & lane.loop.deps:
             return self.broadcast(self.index(ix), width, scope)
-        step = coefficient(ix, lane.loop)
+        step = lane_step(ix, lane.loop, lane.width)
         if step is not None:
             base = self.broadcast(self.index(ix), width, scope)
             return self.add(base, self._steps(step, width), scope)

@@ -313,7 +313,7 @@ class _Writer:
         p, t, space = self.p, self.blocks, self.space
         first = self._origin_column()
         stop = p.n if self._single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
-        across = score(p.columns, p.right) >= score(p.k, p.right)
+        across = score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right)
 
         def panel(column: Ix) -> None:
             row = column * Ix.of(self._panel_rows() // t.nr)

@@ -20,7 +20,7 @@ from .access import Access
 from .emit import Emitter, is_row
 from .expr import INDEX, Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
 from .generic import is_plain
-from .index import ZERO, Atom, Ix, coefficient, product
+from .index import ZERO, Atom, Ix, coefficient, lane_step, product
 from .writer import Lane
 
 UNROLL, HEAVY = 4, 24
@@ -52,15 +52,39 @@ class Nest:
     inner: list[Atom] = field(default_factory=list)
     width: int = 1
     step: int = 0
+    # The loops in the order of the dimensions, and the dimensions that each runs through.
+    loops: list[Atom] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)
+
+    @property
+    def shared(self) -> list[Atom]:
+        """The loops that run in parallel."""
+        return [*self.parallel, self.lane] if self.step and self.lane else self.parallel
+
+    @property
+    def by_chunks(self) -> bool:
+        """Whether the lane's loop is parallel in pieces of several vectors."""
+        return bool(self.step) and self.step != self.width
 
 
 def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, Memory]]) -> None:
-    """Write tensors to memory; those of one shape share a nest."""
+    """Write tensors to memory. Those of one shape share a nest; nests share their outer loops
+    where these are the same, and with them what is computed there, such as sums of rows."""
     groups: dict[tuple[Ix, ...], list[tuple[SSAValue, Memory]]] = {}
     for value, memory in results:
         groups.setdefault(access.shape(value), []).append((value, memory))
+    nests: list[list[Nest]] = []
     for shape, group in groups.items():
-        write_nest(e, plan(access, e, shape, group))
+        nest = plan(access, e, shape, group)
+        for others in nests:
+            joined = _join(access, e, others[0], nest, shape, group)
+            if joined is not None:
+                others.append(joined)
+                break
+        else:
+            nests.append([nest])
+    for together in nests:
+        write_nests(e, together)
 
 
 # ---- planning -----------------------------------------------------------------------------------
@@ -73,7 +97,33 @@ def plan(
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Nest:
     """Choose the loops for results of a shape."""
-    return plan_stores(e, *choose_loops(access, shape, results))
+    loops, stores, runs = choose_loops(access, shape, results)
+    nest = plan_stores(e, loops, stores)
+    nest.loops, nest.runs = loops, runs
+    return nest
+
+
+def _join(
+    access: Access,
+    e: Emitter,
+    first: Nest,
+    nest: Nest,
+    shape: tuple[Ix, ...],
+    results: Sequence[tuple[SSAValue, Memory]],
+) -> Nest | None:
+    """A nest with the outer loops of another one as its own, None where they differ."""
+    pairs = list(zip(nest.shared, first.shared, strict=False))
+    if not pairs or len(nest.shared) != len(first.shared) or nest.by_chunks or first.by_chunks:
+        return None
+    if any(a.extent != b.extent for a, b in pairs):
+        return None
+    if nest.step and (nest.step, nest.width) != (first.step, first.width):
+        return None
+    same = dict(pairs)
+    loops = [same.get(a, a) for a in nest.loops]
+    stores = _build(access, shape, results, nest.runs, loops)[1]
+    made = plan_stores(e, loops, stores)
+    return made if made.shared == first.shared and made.step == first.step else None
 
 
 def plan_stores(e: Emitter, loops: Sequence[Atom], stores: list[Store]) -> Nest:
@@ -89,31 +139,33 @@ def plan_stores(e: Emitter, loops: Sequence[Atom], stores: list[Store]) -> Nest:
             blocked |= r.deps
     candidates = [a for a in loops if not a.deps & blocked]
     if candidates:
-        scores = {a: score_of(a, stores, expressions) for a in candidates}
+        register = _register(e.target, stores, expressions)
+        scores = {a: score_of(a, register, stores, expressions) for a in candidates}
         nest.lane = max(reversed(candidates), key=lambda a: scores[a])
-        nest.width = _width(e.target, nest.lane, stores, expressions)
+        nest.width = _width(register, nest.lane, stores, expressions)
     _order(nest, loops, reduces, e.blocking.chunk)
     return nest
 
 
 def choose_loops(
     access: Access, shape: tuple[Ix, ...], results: Sequence[tuple[SSAValue, Memory]]
-) -> tuple[list[Atom], list[Store]]:
-    """Loops over a shape, adjacent dimensions made one where no access tells them apart."""
+) -> tuple[list[Atom], list[Store], list[list[int]]]:
+    """Loops over a shape, adjacent dimensions made one where no access tells them apart: the
+    loops, what is stored, and the dimensions of each loop."""
     long = [d for d, extent in enumerate(shape) if extent.constant != 1]
     if len(long) > 1:
         loops, stores = _build(access, shape, results, [long])
         values = [s.value for s in stores]
         if not reduces_of(walk(*values)) and _is_clean(stores, loops):
-            return loops, stores
+            return loops, stores, [long]
     runs = [[d] for d in long]
     loops, stores = _build(access, shape, results, runs)
     merged = _merge(runs, loops, stores) if runs else runs
     if len(merged) < len(runs):
         fewer, fewer_stores = _build(access, shape, results, merged)
         if _is_clean(fewer_stores, fewer):
-            return fewer, fewer_stores
-    return loops, stores
+            return fewer, fewer_stores, merged
+    return loops, stores, runs
 
 
 def _build(
@@ -121,13 +173,14 @@ def _build(
     shape: tuple[Ix, ...],
     results: Sequence[tuple[SSAValue, Memory]],
     runs: Sequence[Sequence[int]],
+    given: Sequence[Atom] = (),
 ) -> tuple[list[Atom], list[Store]]:
-    """The stores where each run of dimensions is one loop."""
+    """The stores where each run of dimensions is one loop: a new one, or one of `given`."""
     loops: list[Atom] = []
     indices = [ZERO] * len(shape)
-    for run in runs:
+    for n, run in enumerate(runs):
         extents = [shape[d] for d in run]
-        loop = access.space.loop(product(extents))
+        loop = given[n] if given else access.space.loop(product(extents))
         loops.append(loop)
         for d, i in zip(run, access.space.delinearize(Ix.of(loop), extents), strict=True):
             indices[d] = i
@@ -206,38 +259,47 @@ def reduces_of(expressions: Sequence[Expr]) -> list[Reduce]:
     return list(found.values())
 
 
-def score(loop: Atom, *roots: Expr) -> int:
+def score(loop: Atom, width: int, *roots: Expr) -> int:
     """How well a loop suits as vectors for computing some expressions."""
-    return score_of(loop, (), walk(*roots))
+    return score_of(loop, width, (), walk(*roots))
 
 
-def score_of(loop: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
-    """How well a loop suits as vectors: contiguous accesses against scattered ones."""
+def score_of(loop: Atom, width: int, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
+    """How well a loop suits as vectors of `width`: contiguous accesses against scattered ones."""
     score = 0
     for s in stores:
-        steps = [coefficient(i, loop) for i in s.indices]
+        steps = [lane_step(i, loop, width) for i in s.indices]
         score += 2 if is_row(s.memory, steps) else -8
     for x in expressions:
         if isinstance(x, Load) and x.deps & loop.deps:
-            steps = [coefficient(i, loop) for i in x.indices]
+            steps = [lane_step(i, loop, width) for i in x.indices]
             score += 1 if is_row(x.memory, steps) else -2
     return score
 
 
-def _width(target: Target, lane: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
-    """Lanes of the vectors along a loop: a few registers of the widest type computed with."""
+def _register(target: Target, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
+    """Lanes of a register of the widest type computed with."""
     bits = [_bits(x.type) for x in expressions if isinstance(x, Apply | Load)]
     bits += [_bits(s.memory.element) for s in stores]
     floats = [_bits(x.type) for x in expressions if isinstance(x.type, AnyFloat)]
-    register = target.width(max(floats or bits, default=32))
+    return target.width(max(floats or bits, default=32))
+
+
+def _width(register: int, lane: Atom, stores: Sequence[Store], expressions: Sequence[Expr]) -> int:
+    """Lanes of the vectors along a loop: a few registers, fewer where more accesses are
+    contiguous then, or where the loop is short."""
     operations = 0
     for x in expressions:
         if isinstance(x, Apply):
             operations += 8 if isinstance(x.op, _FUNCTIONS) else 1
-    unroll = UNROLL if operations <= HEAVY else UNROLL // 2
-    width = register * unroll
+    width = register * (UNROLL if operations <= HEAVY else UNROLL // 2)
     extent = lane.extent.constant
-    while width > register and extent is not None and (extent < width or extent % width):
+    while width > register:
+        short = extent is not None and (extent < width or extent % width)
+        if not short and score_of(lane, width, stores, expressions) == score_of(
+            lane, register, stores, expressions
+        ):
+            break
         width //= 2
     return width
 
@@ -280,20 +342,29 @@ def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce], chunk: 
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def write_nest(e: Emitter, nest: Nest, *, parallel: bool = True) -> None:
-    """Write the loops and the stores; sequentially if they are inside of another loop."""
-    lane = nest.lane
-    if not parallel and nest.step != nest.width:
-        nest.outer, nest.parallel, nest.step = [*nest.parallel, *nest.outer], [], 0
-    loops = [*nest.parallel]
-    steps = [1] * len(loops)
-    if lane is not None and nest.step:
-        loops.append(lane)
-        steps.append(nest.step)
-    if not loops:
-        _outer(e, nest, nest.outer)
+def write_nests(e: Emitter, nests: Sequence[Nest], *, parallel: bool = True) -> None:
+    """Write the loops and the stores of nests with the same outer loops; sequentially if they
+    are inside of another loop."""
+    first = nests[0]
+    if not parallel and first.step != first.width:
+        first.outer, first.parallel, first.step = [*first.parallel, *first.outer], [], 0
+    e.pending = reduces_of(walk(*[s.value for nest in nests for s in nest.stores]))
+    loops = first.shared
+    if loops:
+        steps = [1] * len(first.parallel) + [first.step] * (len(loops) - len(first.parallel))
+        write_parallel(e, loops, steps, lambda: _bodies(e, nests))
+    else:
+        _bodies(e, nests)
+
+
+def _bodies(e: Emitter, nests: Sequence[Nest]) -> None:
+    """What is inside of the outer loops: the nest with the fewest loops comes first."""
+    lane = nests[0].lane
+    if lane is not None and nests[0].step == nests[0].width:
+        _block(e, nests, lane)
         return
-    write_parallel(e, loops, steps, lambda: _outer(e, nest, nest.outer))
+    for nest in sorted(nests, key=lambda n: len(n.loops)):
+        _outer(e, nest, nest.outer)
 
 
 def write_parallel(
@@ -326,8 +397,6 @@ def _outer(e: Emitter, nest: Nest, loops: Sequence[Atom]) -> None:
     lane = nest.lane
     if lane is None:
         _inner(e, nest, nest.inner)
-    elif nest.step == nest.width:
-        _block(e, nest, lane)
     else:
         _along(e, nest, lane)
 
@@ -354,29 +423,33 @@ def _along(e: Emitter, nest: Nest, lane: Atom) -> None:
     if exact:
         return
     if extent is not None and not nest.step:
-        _tail(e, nest, lane, stop, end)
+        _tail(e, [nest], lane, stop, end)
     else:
-        e.if_(e.less(stop, end), lambda: _nothing(_tail(e, nest, lane, stop, end)))
+        e.if_(e.less(stop, end), lambda: _nothing(_tail(e, [nest], lane, stop, end)))
 
 
-def _tail(e: Emitter, nest: Nest, lane: Atom, start: SSAValue, end: SSAValue) -> None:
-    mask = e.mask(e.sub(end, start), nest.width)
-    with e.inside(e.top.block, {lane: start}, Lane(lane, nest.width, mask)):
-        _inner(e, nest, nest.inner)
+def _tail(e: Emitter, nests: Sequence[Nest], lane: Atom, start: SSAValue, end: SSAValue) -> None:
+    """The last vector, of which not all lanes exist."""
+    width = nests[0].width
+    mask = e.mask(e.sub(end, start), width)
+    with e.inside(e.top.block, {lane: start}, Lane(lane, width, mask)):
+        for nest in nests:
+            _inner(e, nest, nest.inner)
 
 
-def _block(e: Emitter, nest: Nest, lane: Atom) -> None:
+def _block(e: Emitter, nests: Sequence[Nest], lane: Atom) -> None:
     """One vector, whose loop is parallel."""
-    width, extent = nest.width, lane.extent.constant
+    width, extent = nests[0].width, lane.extent.constant
     start, end = e.loops[lane], e.index(lane.extent)
 
     def full() -> Sequence[SSAValue]:
         with e.inside(e.top.block, {lane: start}, Lane(lane, width, None)):
-            _inner(e, nest, nest.inner)
+            for nest in nests:
+                _inner(e, nest, nest.inner)
         return ()
 
     def tail() -> Sequence[SSAValue]:
-        _tail(e, nest, lane, start, end)
+        _tail(e, nests, lane, start, end)
         return ()
 
     if extent is not None and extent % width == 0:

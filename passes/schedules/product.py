@@ -89,7 +89,7 @@ def find_product(
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Product | None:
     """The product that results of one shape are computed from, None if they are none."""
-    loops, stores = choose_loops(access, shape, results)
+    loops, stores, _ = choose_loops(access, shape, results)
     found = [x for x in walk(*[s.value for s in stores]) if isinstance(x, Result)]
     if len(found) != 1:
         return None

@@ -27,7 +27,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from ...ir.target import Target
 from .emit import Emitter
-from .expr import Combine, Const, Reduce
+from .expr import Combine, Const, Reduce, Result, children, walk
 from .index import Atom, Ix
 from .numbers import NO_FASTMATH, NO_WRAP, Properties, adding, integers, number
 from .writer import Lane
@@ -61,34 +61,86 @@ def lanes_of(target: Target, element: Attribute) -> int:
 
 
 def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
-    """Write a reduction in the current scope; returns its results."""
+    """Write a reduction in the current scope; returns its results.
+
+    Reductions that run over the same loops and are wanted later in this scope are written with it.
+    """
     lane = e.lane
-    if lane is not None and r.deps & lane.loop.deps:
-        return write_sequence(e, r, lane.width)
-    if r.order == "lanes" and r.combines is not None:
-        return _lanes(e, r, r.combines)
-    return write_sequence(e, r, None)
+    width = lane.width if lane is not None and r.deps & lane.loop.deps else None
+    if r.order == "dot":
+        return [_dot(e, r, width)]
+    siblings = [r, *_siblings(e, r)]
+    if width is None and r.order == "lanes" and r.combines is not None:
+        found = _lanes(e, siblings)
+    else:
+        inits = [i for s in siblings for i in s.inits]
+        carried = [e.value(i) if width is None else e.wide(i, width) for i in inits]
+        found = _nest(e, siblings, r.loops, carried, width)
+    for s in siblings:
+        e.top.values[s], found = found[: len(s.accs)], found[len(s.accs) :]
+    return e.top.values[r]
+
+
+def _siblings(e: Emitter, r: Reduce) -> list[Reduce]:
+    """Reductions still to be written in this scope that can share the loops of `r`: they need
+    nothing that is not known yet."""
+    found: list[Reduce] = []
+    count = len(r.accs)
+    for s in e.pending:
+        if s is r or s.loops != r.loops or s.order != r.order or s in e.top.values:
+            continue
+        if lanes_of(e.target, s.accs[0].type) != lanes_of(e.target, r.accs[0].type):
+            continue
+        if e.scope_of(s.deps) is not e.top or (s.combines is None) != (r.combines is None):
+            continue
+        if count + len(s.accs) <= ACCUMULATORS and _is_ready(e, s):
+            found.append(s)
+            count += len(s.accs)
+    return found
+
+
+def _is_ready(e: Emitter, s: Reduce) -> bool:
+    """Whether the reductions that a reduction depends on are written."""
+    bits = 0
+    for loop in s.loops:
+        bits |= loop.deps
+    for x in walk(*children(s.values[0])):
+        if not isinstance(x, Result) or x.deps & bits:
+            continue
+        if x.reduce not in e.scope_of(x.deps).values:
+            return False
+    return True
 
 
 # ---- one after the other ------------------------------------------------------------------------
 
 
 def write_sequence(e: Emitter, r: Reduce, width: int | None) -> Sequence[SSAValue]:
-    """Ascending order; vectors of results where `width` is given."""
+    """One reduction in ascending order; vectors of results where `width` is given."""
     if r.order == "dot":
         return [_dot(e, r, width)]
     inits = [e.value(i) if width is None else e.wide(i, width) for i in r.inits]
-    return _nest(e, r, r.loops, inits, width)
+    return _nest(e, [r], r.loops, inits, width)
 
 
 def _nest(
-    e: Emitter, r: Reduce, loops: Sequence[Atom], carried: Sequence[SSAValue], width: int | None
+    e: Emitter,
+    siblings: Sequence[Reduce],
+    loops: Sequence[Atom],
+    carried: Sequence[SSAValue],
+    width: int | None,
 ) -> Sequence[SSAValue]:
+    """Ascending order; vectors of results where `width` is given."""
     if not loops:
-        return _step(e, r, carried, width)
+        out: list[SSAValue] = []
+        for s in siblings:
+            out += _step(e, s, carried[len(out) : len(out) + len(s.accs)], width)
+        return out
     loop = loops[0]
     bounds = (e.int_(0), e.index(loop.extent), e.int_(1))
-    return e.for_(bounds, loop, carried, lambda _, *accs: _nest(e, r, loops[1:], accs, width))
+    return e.for_(
+        bounds, loop, carried, lambda _, *accs: _nest(e, siblings, loops[1:], accs, width)
+    )
 
 
 def _step(e: Emitter, r: Reduce, accs: Sequence[SSAValue], width: int | None) -> Sequence[SSAValue]:
@@ -166,19 +218,19 @@ def _fma(e: Emitter, r: Reduce, acc: SSAValue, width: int | None) -> SSAValue:
 # ---- interleaved --------------------------------------------------------------------------------
 
 
-def _lanes(e: Emitter, r: Reduce, combines: Sequence[Combine]) -> Sequence[SSAValue]:
+def _lanes(e: Emitter, siblings: Sequence[Reduce]) -> Sequence[SSAValue]:
     """Over interleaved partial results along the innermost loop."""
+    r = siblings[0]
     width = lanes_of(e.target, r.accs[0].type)
-    starts = [
-        _splat(e, identity(c.op, a.type), a.type, width)
-        for c, a in zip(combines, r.accs, strict=True)
-    ]
+    combines = [c for s in siblings for c in s.combines or ()]
+    inits = [i for s in siblings for i in s.inits]
+    starts = [_splat(e, identity(c.op, c.value.type), c.value.type, width) for c in combines]
     vectors = _lane_nest(e, combines, r.loops, starts, width)
     results = []
-    for c, acc, init, v in zip(combines, r.accs, r.inits, vectors, strict=True):
+    for c, init, v in zip(combines, inits, vectors, strict=True):
         total = _across(e, c, v, width)
-        if not (isinstance(init, Const) and init.value == identity(c.op, acc.type)):
-            total = e.put(type(c.op), (e.value(init), total), acc.type, c.op.properties)
+        if not (isinstance(init, Const) and init.value == identity(c.op, init.type)):
+            total = e.put(type(c.op), (e.value(init), total), init.type, c.op.properties)
         results.append(total)
     return results
 

@@ -17,7 +17,7 @@ from .access import Access
 from .emit import Emitter
 from .expr import Load, Memory, walk
 from .index import Ix
-from .nest import Store, plan_stores, write_nest, write_results
+from .nest import Store, plan_stores, write_nests, write_results
 from .scalars import ScheduleError
 from .shapes import kept_dims, row_major
 
@@ -116,7 +116,7 @@ def _write_slice(access: Access, e: Emitter, op: tensor.InsertSliceOp, memory: M
     value = access.at(op.source, tuple(inner))
     _check_reads(op, memory, at, [x for x in walk(value) if isinstance(x, Load)])
     nest = plan_stores(e, list(loops.values()), [Store(memory, tuple(at), value)])
-    write_nest(e, nest, parallel=False)
+    write_nests(e, [nest], parallel=False)
 
 
 def _check_reads(op: Operation, memory: Memory, at: Sequence[Ix], loads: Sequence[Load]) -> None:

@@ -93,15 +93,18 @@ class Writer:
     ) -> Iterator[Scope]:
         """Write into a block that binds some loops."""
         bits = 0
-        for atom, value in (loops or {}).items():
-            bits |= atom.deps
-            self.loops[atom] = value
+        before = self.loops
+        if loops:
+            self.loops = {**before, **loops}
+            for atom in loops:
+                bits |= atom.deps
         scope = Scope(block, bits, lane)
         self.stack = [*self.stack, scope]
         try:
             yield scope
         finally:
             self.stack = self.stack[:-1]
+            self.loops = before
 
     def forget(self) -> None:
         """Compute values anew from here on, because memory has changed."""
