@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -83,10 +85,23 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
 def lower(module: ModuleOp, options: Options) -> ModuleOp:
     """Run the whole pass pipeline on a module, dumping each stage where CALQUE_DUMP asks for it."""
     dump = os.environ.get("CALQUE_DUMP")
-    for number, (name, stage) in enumerate(compile_pipeline(module, options)):
-        module = stage
-        if dump:
-            folder = Path(dump)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{number:02d}-{name}.mlir").write_text(to_text(stage, locations=True))
+    with _uncollected():
+        for number, (name, stage) in enumerate(compile_pipeline(module, options)):
+            module = stage
+            if dump:
+                folder = Path(dump)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{number:02d}-{name}.mlir").write_text(to_text(stage, locations=True))
     return module
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which would go through the whole IR again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

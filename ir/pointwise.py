@@ -2,7 +2,7 @@
 
 While operators are lowered, an elementwise result stays a `Lazy`: its body is written into each
 operation that consumes it, with indexing maps composed, so broadcasts, transposes, casts and
-chains of arithmetic take neither memory nor loops of their own. `LinalgBuilder.value` computes
+chains of arithmetic take neither memory nor loops of their own. `Core.value` computes
 one on its own where a consumer needs a tensor.
 """
 
@@ -34,7 +34,7 @@ from .sym import Dim
 from .types import TensorMeta
 
 if TYPE_CHECKING:
-    from .lowering import LinalgBuilder
+    from .linalgcore import Core
 
 Body: TypeAlias = Callable[..., SSAValue | Sequence[SSAValue]]
 
@@ -90,7 +90,7 @@ Tensor: TypeAlias = SSAValue | Lazy
 class BodyBuilder(ScalarBuilder):
     """The scalar builder inside of a body; it also knows where it is and can read tensors."""
 
-    def __init__(self, owner: LinalgBuilder, block: Block, items: IndexMap, unsigned: bool) -> None:
+    def __init__(self, owner: Core, block: Block, items: IndexMap, unsigned: bool) -> None:
         super().__init__(self._add, unsigned=unsigned)
         self._owner = owner
         self._items = items
@@ -144,7 +144,7 @@ class _Term:
 class Generic:
     """One `linalg.generic` under construction: first its inputs are pulled in, then `emit`."""
 
-    def __init__(self, owner: LinalgBuilder, extents: Sequence[Dim | None]) -> None:
+    def __init__(self, owner: Core, extents: Sequence[Dim | None]) -> None:
         self.owner = owner
         self.extents = extents
         self.leaves: dict[tuple[SSAValue, IndexMap], int] = {}

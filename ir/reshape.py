@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from xdsl.dialects import tensor
 from xdsl.dialects.builtin import (
@@ -16,11 +15,9 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import SSAValue
 
+from .linalgcore import Core, plain_type
 from .sym import Dim, product
 from .types import Shape, TensorMeta
-
-if TYPE_CHECKING:
-    from .lowering import LinalgBuilder
 
 Groups = list[tuple[range, range]]
 
@@ -50,7 +47,7 @@ def groups(source: Sequence[Dim], target: Sequence[Dim]) -> Groups:
     return [(range(a, c), range(b, d)) for (a, b), (c, d) in pairwise(cuts)]
 
 
-def reshape_value(b: LinalgBuilder, x: SSAValue, out: TensorMeta) -> SSAValue:
+def reshape_value(b: Core, x: SSAValue, out: TensorMeta) -> SSAValue:
     """x under the shape of `out`, which has as many elements."""
     shape = b.meta(x).shape
     if shape == out.shape:
@@ -66,7 +63,7 @@ def reshape_value(b: LinalgBuilder, x: SSAValue, out: TensorMeta) -> SSAValue:
     return expand(b, x, [list(to) for _, to in runs], out)
 
 
-def _scalar(b: LinalgBuilder, x: SSAValue, out: TensorMeta) -> SSAValue:
+def _scalar(b: Core, x: SSAValue, out: TensorMeta) -> SSAValue:
     if out.shape:
         return expand(b, x, [], out)
     return collapse(b, x, [], out)
@@ -76,12 +73,8 @@ def _reassociation(runs: Sequence[Sequence[int]]) -> ArrayAttr[ArrayAttr[Integer
     return ArrayAttr([ArrayAttr([IntegerAttr(i, i64) for i in run]) for run in runs])
 
 
-def collapse(
-    b: LinalgBuilder, x: SSAValue, runs: Sequence[Sequence[int]], out: TensorMeta
-) -> SSAValue:
+def collapse(b: Core, x: SSAValue, runs: Sequence[Sequence[int]], out: TensorMeta) -> SSAValue:
     """Each run of dimensions made one; `out` may know more of the sizes than x."""
-    from .lowering import plain_type
-
     source = b.meta(x)
     if len(runs) == source.rank and runs:
         return b.retype(x, out)
@@ -94,12 +87,8 @@ def collapse(
     return b.retype(b.track(b.insert(made)[0], known), out)
 
 
-def expand(
-    b: LinalgBuilder, x: SSAValue, runs: Sequence[Sequence[int]], out: TensorMeta
-) -> SSAValue:
+def expand(b: Core, x: SSAValue, runs: Sequence[Sequence[int]], out: TensorMeta) -> SSAValue:
     """Each dimension made the run of dimensions of `out`."""
-    from .lowering import plain_type
-
     if len(runs) == out.rank and runs:
         return b.retype(x, out)
     static = [d if isinstance(d, int) else DYNAMIC_INDEX for d in out.shape]
