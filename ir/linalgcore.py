@@ -246,7 +246,7 @@ class Core:
                     extents[item] = size
         return extents
 
-    # ---- in bodies ---------------------------------------------------------------------------------
+    # ---- in bodies -------------------------------------------------------------------------------
 
     def extract_into(self, s: ScalarBuilder, x: Tensor, indices: Sequence[SSAValue]) -> SSAValue:
         """`tensor.extract` where `s` emits."""
