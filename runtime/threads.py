@@ -101,11 +101,18 @@ class _Pool:
         self.wanted = ctypes.c_int64.from_address(address("calque_pool_wanted"))
         self.resize = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address("calque_pool_resize"))
         self.wanted.value = threads - 1
-        forget = ctypes.CFUNCTYPE(None)(address("calque_pool_forget"))
+        self.forget = ctypes.CFUNCTYPE(None)(address("calque_pool_forget"))
+        # What is called at the end holds the pool, and with it the code that runs then.
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=forget)
+            os.register_at_fork(after_in_child=self._forget)
         # Workers must be gone before the interpreter frees what they execute.
-        atexit.register(self.resize, 0)
+        atexit.register(self._end)
+
+    def _forget(self) -> None:
+        self.forget()
+
+    def _end(self) -> None:
+        self.resize(0)
 
 
 class _Settings:
