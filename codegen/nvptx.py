@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -189,6 +189,16 @@ def ptx_text(module: ModuleOp, target: Target) -> dict[str, str]:
         name: compile_ptx(named(kernel.text, name), target)
         for name, kernel in device_texts(module, target).items()
     }
+
+
+def joined(texts: Mapping[str, str]) -> str:
+    """Modules of PTX, by name, as one: with one header."""
+    parts = [text.partition(_HEADER_END) for text in texts.values()]
+    bodies = [f"// ---- {name}\n{body}" for name, (_, _, body) in zip(texts, parts, strict=True)]
+    return "\n".join([parts[0][0] + _HEADER_END, *bodies]) if parts else ""
+
+
+_HEADER_END = ".address_size 64\n"
 
 
 def device_texts(module: ModuleOp, target: Target) -> dict[str, DeviceText]:

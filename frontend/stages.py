@@ -66,7 +66,9 @@ def stage_text(module: ModuleOp, stage: str, options: Options | None = None) -> 
         return to_text(stage_module(module, stage, options))
     target = (options or Options()).target or Target.host()
     kernels = stage_module(module, "kernel", options)
-    comment = {"llvm": ";", "asm": "#", "ptx": "//"}[stage]
-    make = {"llvm": codegen.llvm_text, "asm": codegen.assembly, "ptx": nvptx.ptx_text}[stage]
+    if stage == "ptx":
+        return nvptx.joined(nvptx.ptx_text(kernels, target))
+    comment = {"llvm": ";", "asm": "#"}[stage]
+    make = {"llvm": codegen.llvm_text, "asm": codegen.assembly}[stage]
     texts = make(kernels, target)
     return "\n".join(f"{comment} ---- {name}\n{text}" for name, text in texts.items())

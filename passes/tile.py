@@ -19,6 +19,7 @@ from .schedules.emit import Emitter
 from .schedules.expr import Memory
 from .schedules.gpu import write_results_gpu
 from .schedules.gpu_emit import DeviceEmitter
+from .schedules.gpu_matmul import choose_tiles, write_product_gpu
 from .schedules.gpu_reduce import write_block_reduction
 from .schedules.gpu_vectors import state_alignment
 from .schedules.index import Ix, Space
@@ -139,8 +140,13 @@ def _write_device(
         with e.grid([], [], 1):
             _write_asserts(access, e, ops)
             results = _write_loops(access, e, ops, results)
-    for _, group in _groups(access, results):
-        write_results_gpu(access, e, group)
+    for shape, group in _groups(access, results):
+        product = find_product(access, e.target, e.blocking, shape, group)
+        tiles = None if product is None else choose_tiles(e, product)
+        if product is None or tiles is None:
+            write_results_gpu(access, e, group)
+        else:
+            write_product_gpu(access.space, e, product, tiles)
 
 
 def _groups(

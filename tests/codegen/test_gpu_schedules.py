@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 import calque
 import oneop
+from calque.codegen.nvptx import ptx_text
 from calque.ir import interpreter
 from calque.ir.dialect import ALL_OPS, context
 from calque.ir.op import Op, array_meta
@@ -20,6 +22,7 @@ from calque.ir.types import TensorMeta
 from calque.passes.pipeline import Options, compile_pipeline
 from calque.runtime.executable import KernelError
 
+from .assembler import assemble
 from .blocks import DeviceProgram
 
 TARGET = Target.nvptx("sm_80")
@@ -154,9 +157,90 @@ def test_failing_check() -> None:
         program(x, index)
 
 
+MATRICES = {
+    "one tile": ((64, 16), (16, 64)),
+    "tails everywhere": ((70, 33), (33, 65)),
+    "few columns": ((17, 200), (200, 10)),
+    "few rows": ((3, 40), (40, 70)),
+    "a sum of nothing": ((20, 0), (0, 30)),
+    "batches": ((3, 20, 33), (3, 33, 21)),
+}
+
+
+@pytest.mark.parametrize("shapes", MATRICES.values(), ids=MATRICES)
+def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    check(lambda a, b: a @ b, *(normal(*s) for s in shapes), rtol=2e-5)
+
+
+def test_dynamic_matmul() -> None:
+    dims = [["M", "K"], ["K", "N"]]
+    program = check(lambda a, b: a @ b, normal(70, 33), normal(33, 18), dims=dims, rtol=2e-5)
+    (kernel,) = program.kernels.values()
+    (launch,) = kernel.launches
+    assert launch.block == 256
+    assert launch.blocks([65, 33, 33, 129, 65, 129, 65, 129, 33]) == 2 * 3
+
+
+def test_matmul_of_transposed() -> None:
+    check(lambda a, b: a.T @ b, normal(33, 70), normal(33, 18), rtol=2e-5)
+    check(lambda a, b: a @ b.T, normal(70, 33), normal(18, 33), rtol=2e-5)
+
+
+def test_matmul_in_double_and_half() -> None:
+    check(lambda a, b: a @ b, normal(20, 33, dtype="f8"), normal(33, 24, dtype="f8"))
+    check(lambda a, b: a @ b, normal(20, 33, dtype="f2"), normal(33, 24, dtype="f2"), rtol=2e-2)
+
+
 def test_linear_layer() -> None:
-    """A product of matrices, with its bias and its activation."""
-    check(lambda x, w, b: (x @ w + b).relu(), normal(5, 20), normal(20, 12), normal(12), rtol=1e-5)
+    """A product with its bias and its activation is one kernel."""
+    x, w, b = normal(20, 40), normal(40, 24), normal(24)
+    program = check(lambda x, w, b: (x @ w + b).tanh(), x, w, b, rtol=2e-5)
+    assert len(program.kernels) == 1
+
+
+def test_large_tiles() -> None:
+    x, w = normal(1024, 9), normal(9, 1024)
+    program = check(lambda x, w: x @ w, x, w, rtol=2e-5)
+    (kernel,) = program.kernels.values()
+    assert [(f.grid, f.block, f.shared) for f in kernel.launches] == [(64, 256, 2 * 8 * 132 * 4)]
+
+
+def test_convolution() -> None:
+    check(
+        lambda x, w: calque.nn.functional.conv2d(x, w, padding=1),
+        normal(2, 3, 9, 9),
+        normal(8, 3, 3, 3),
+        rtol=2e-5,
+    )
+
+
+# -- the assembler ----------------------------------------------------------------------------
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], list[list[int | str]]]] = {
+    "elementwise": (lambda x, y: calque.nn.functional.gelu(x) * y, [["N"], ["N"]]),
+    "softmax": (lambda x: calque.softmax(x, -1), [["M", "N"]]),
+    "long rows": (lambda x: calque.softmax(x, -1), [["M", 4096]]),
+    "layer norm": (lambda x: calque.nn.functional.layer_norm(x, (768,)), [["M", 768]]),
+    "columns": (lambda x: x.sum(0), [["M", 512]]),
+    "matmul": (lambda a, b: a @ b, [["M", "K"], ["K", "N"]]),
+    "large matmul": (
+        lambda a, b, c: calque.nn.functional.gelu(a @ b + c),
+        [[2048, 2048], [2048, 2048], [2048]],
+    ),
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_assembles_without_spills(name: str, arch: str, tmp_path: Path) -> None:
+    function, dims = PROGRAMS[name]
+    f32 = calque.tensor(0.0).dtype
+    shapes = [tuple(symbol(d) if isinstance(d, str) else d for d in dim) for dim in dims]
+    traced = calque.trace(function, *(TensorMeta(s, f32) for s in shapes))
+    for text in ptx_text(lower(traced.module.clone()), Target.nvptx(arch)).values():
+        report = assemble(text, arch, tmp_path)
+        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in report
+        assert "warning" not in report
 
 
 @pytest.mark.slow

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import needs
 from calque.codegen import CodegenError
 from calque.codegen.nvptx import compile_ptx, device_text, ptx_text
 from calque.ir.target import PTX_VERSIONS, Target
 
+from .assembler import assemble
 from .blocks import DeviceKernel
 from .machine import functions, parse
 
@@ -424,16 +423,6 @@ def test_aligned_vectors_are_one_access() -> None:
 
 
 # -- the assembler ----------------------------------------------------------------------------
-
-
-def assemble(text: str, arch: str, folder: Path) -> str:
-    """What ptxas reports; a failure is an error."""
-    source = folder / "kernel.ptx"
-    source.write_text(text)
-    command = [needs.ptxas(), f"-arch={arch}", "-v", str(source), "-o", str(folder / "cubin")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr + text
-    return result.stderr
 
 
 @pytest.mark.parametrize("arch", PTX_VERSIONS)

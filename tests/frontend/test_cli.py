@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import needs
 from calque.frontend.cli import main
 
 MODEL = """
@@ -117,6 +120,26 @@ def test_compile_prints(traced: Path, stage: str, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["compile", "m.mlir", "--emit", stage]) == 0
     assert {"llvm": "define", "asm": "ret"}[stage] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_compile_prints_what_ptxas_assembles(
+    traced: Path, arch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kernels of a program are one module of PTX."""
+    assert main(["compile", "m.mlir", "--emit", "ptx", "--arch", arch, "-o", "m.ptx"]) == 0
+    text = Path("m.ptx").read_text()
+    assert text.count(".version") == 1 and f".target {arch}" in text
+    entries = re.findall(r"\.visible \.entry (\w+)\(", text)
+    assert entries == ["k0_matmul_add_relu", "k1_matmul_add"]
+    assert "fma.rn.f32" in text and "st.shared" in text and "bar.sync" in text
+    run = subprocess.run(
+        [needs.ptxas(), f"-arch={arch}", "-v", "m.ptx", "-o", "m.cubin"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "warning" not in run.stderr
+    assert run.stderr.count(" 0 bytes spill stores, 0 bytes spill loads") == len(entries)
 
 
 def test_compile_writes_objects(traced: Path) -> None:
