@@ -119,7 +119,7 @@ class _Writer:
         threads take neighbours in memory. All is read before the first is written."""
         e, p, t = self.e, self.p, self.t
         assert loop is not None
-        along_k = score(p.k, value) > score(loop, value)
+        along_k = score(p.k, t.width, value) > score(loop, t.width, value)
         inner = e.int_(t.k if along_k else length)
         assert length * t.k % t.threads == 0
         made: list[tuple[SSAValue, SSAValue, SSAValue]] = []

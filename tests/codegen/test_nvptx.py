@@ -8,41 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calque.codegen import CodegenError
-from calque.codegen.nvptx import compile_ptx, device_text, ptx_text
+from calque.codegen.nvptx import ptx_text
 from calque.ir.target import PTX_VERSIONS, Target
 
 from .assembler import assemble
 from .blocks import DeviceKernel
-from .machine import functions, parse
-
-CONSTANTS = """
-  %c0 = arith.constant 0 : index
-  %c1 = arith.constant 1 : index
-  %c4 = arith.constant 4 : index
-  %c8 = arith.constant 8 : index
-  %c16 = arith.constant 16 : index
-  %c32 = arith.constant 32 : index
-  %c256 = arith.constant 256 : index
-  %zero = arith.constant 0.0 : f32
-"""
-
-
-def kernel(params: str, body: str) -> str:
-    return f"func.func private @k({params}) {{\n{CONSTANTS}\n{body}\nfunc.return\n}}"
-
-
-def loop(kind: str, bounds: str, body: str) -> str:
-    """``bounds`` as in "%i to %n step %s"."""
-    index, _, hi, _, step = bounds.split()
-    head = f"scf.parallel ({index}) = (%c0) to ({hi}) step ({step})"
-    return f'{head} {{\n{body}\nscf.reduce\n}} {{calque.map = "{kind}"}}'
-
-
-def grid(blocks: str, threads: str, body: str, shared: str = "") -> str:
-    inner = loop("thread", f"%t to {threads} step %c1", body)
-    return loop("block", f"%b to {blocks}", f"{shared}\n{inner}")
-
+from .gputext import device_of, grid, kernel, loop, two_dimensional
+from .machine import parse
 
 SCALE = kernel(
     "%x: memref<?xf32>, %out: memref<?xf32>, %s: f32",
@@ -117,11 +89,6 @@ ROW_SUM = kernel(
         ),
     ),
 )
-
-
-def two_dimensional(kind: str, names: str, bounds: str, steps: str, body: str) -> str:
-    head = f"scf.parallel ({names}) = (%c0, %c0) to ({bounds}) step ({steps})"
-    return f'{head} {{\n{body}\nscf.reduce\n}} {{calque.map = "{kind}"}}'
 
 
 # A transposition through tiles of 16 x 16, whose rows are one element longer than they need be.
@@ -367,11 +334,6 @@ def test_grid_of_sizes() -> None:
         launch.blocks([1 << 40, 1 << 40])
 
 
-def device_of(text: str):
-    (op,) = functions(parse(text)).values()
-    return device_text(op, Target.nvptx("sm_80"))
-
-
 # -- PTX --------------------------------------------------------------------------------------
 
 
@@ -431,80 +393,3 @@ def test_assembles_without_spills(name: str, arch: str, tmp_path: Path) -> None:
     report = assemble(ptx(KERNELS[name], arch), arch, tmp_path)
     assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in report
     assert "warning" not in report
-
-
-# -- what is refused --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("", 'no loop with calque.map = "block"'),
-        (loop("block", "%b to %n step %c1", ""), "must hold a loop over threads"),
-        (loop("thread", "%t to %c32 step %c1", ""), 'no loop with calque.map = "block"'),
-        (grid("%n step %c1", "%n", ""), "bounds of a loop over threads must be constants"),
-        (grid("%n step %c1", "%c0", ""), "from 1 to 1024 threads, not 0"),
-        (
-            grid("%n step %c1", "%c4", loop("thread", "%u to %c4 step %c1", "")),
-            "stands in a loop over blocks, and no other",
-        ),
-        (
-            grid("%n step %c1", "%c4", loop("block", "%u to %c4 step %c1", "")),
-            "stands at the top level",
-        ),
-        (
-            loop("thread", "%t to %c4 step %c1", "") + grid("%n step %c1", "%c4", ""),
-            "stands in a loop over blocks, and no other",
-        ),
-        (
-            grid("%n step %c1", "%c4", "", "memref.store %n, %m[%c0] : memref<4xindex>"),
-            "accessed inside a loop over threads only",
-        ),
-        (
-            "%v = memref.load %m[%c0] : memref<4xindex>\n" + grid("%n step %c1", "%c4", ""),
-            "accessed inside a loop over threads only",
-        ),
-        (
-            grid("%n step %c1", "%c4", "", "tile.barrier"),
-            "tile.barrier: .* inside a loop over threads only",
-        ),
-        (
-            loop(
-                "block",
-                "%b to %n step %c1",
-                loop("thread", "%t to %c4 step %c1", "tile.barrier")
-                + loop("thread", "%t to %c8 step %c1", ""),
-            ),
-            "all 8 threads of the block must come here, not 4",
-        ),
-        (
-            grid("%n step %c1", "%c4", "%s = memref.alloca() : memref<4xf32, 3>"),
-            "shared memory has a static shape and belongs to a block",
-        ),
-        (
-            grid("%n step %c1", "%c4", "", "%s = memref.alloca() : memref<12289xf32, 3>"),
-            "shares 49168 bytes, which are more than 49152",
-        ),
-        (
-            "%two = arith.shli %n, %c1 : index\n" + grid("%two step %c1", "%c4", ""),
-            "number of blocks cannot depend on arith.shli",
-        ),
-        (
-            grid(
-                "%n step %c1",
-                "%c4",
-                '"memref.copy"(%m, %m) : (memref<4xindex>, memref<4xindex>) -> ()',
-            ),
-            "memref.copy: this operation is not supported",
-        ),
-        (loop("threads", "%t to %n step %c1", "") + grid("%n step %c1", "%c4", ""), "threads"),
-    ],
-)
-def test_refused(body: str, message: str) -> None:
-    with pytest.raises(CodegenError, match=message):
-        device_of(kernel("%m: memref<4xindex>, %n: index", body))
-
-
-def test_text_that_is_not_llvm() -> None:
-    with pytest.raises(RuntimeError, match="expected"):
-        compile_ptx("define nothing", Target.nvptx("sm_80"))

@@ -20,74 +20,29 @@ from .machine import functions, parse
 ARCHS = ("sm_75", "sm_80", "sm_90a", "sm_100", "sm_120")
 WIDTHS = (1, 4, 8)
 
-FLOAT_BINARY = [
-    "arith.addf",
-    "arith.subf",
-    "arith.mulf",
-    "arith.divf",
-    "arith.maximumf",
-    "arith.minimumf",
-    "arith.maxnumf",
-    "arith.minnumf",
-    "math.copysign",
-    "math.atan2",
-    "math.powf",
-]
-FLOAT_UNARY = [
-    "arith.negf",
-    "math.absf",
-    "math.ceil",
-    "math.floor",
-    "math.round",
-    "math.roundeven",
-    "math.trunc",
-    "math.sqrt",
-    "math.rsqrt",
-    "math.cbrt",
-    "math.exp",
-    "math.exp2",
-    "math.expm1",
-    "math.log",
-    "math.log2",
-    "math.log10",
-    "math.log1p",
-    "math.sin",
-    "math.cos",
-    "math.tan",
-    "math.asin",
-    "math.acos",
-    "math.atan",
-    "math.sinh",
-    "math.cosh",
-    "math.tanh",
-    "math.asinh",
-    "math.acosh",
-    "math.atanh",
-    "math.erf",
-]
-INTEGER_BINARY = [
-    "arith.addi",
-    "arith.subi",
-    "arith.muli",
-    "arith.divsi",
-    "arith.divui",
-    "arith.remsi",
-    "arith.remui",
-    "arith.floordivsi",
-    "arith.ceildivsi",
-    "arith.ceildivui",
-    "arith.andi",
-    "arith.ori",
-    "arith.xori",
-    "arith.shli",
-    "arith.shrsi",
-    "arith.shrui",
-    "arith.maxsi",
-    "arith.minsi",
-    "arith.maxui",
-    "arith.minui",
-]
-INTEGER_UNARY = ["math.absi", "math.ctlz", "math.cttz", "math.ctpop"]
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FLOAT_BINARY = _words("""
+    arith.addf arith.subf arith.mulf arith.divf arith.maximumf arith.minimumf arith.maxnumf
+    arith.minnumf math.copysign math.atan2 math.powf
+""")
+FLOAT_UNARY = _words("""
+    arith.negf math.absf math.ceil math.floor math.round math.roundeven math.trunc math.sqrt
+    math.rsqrt math.cbrt math.exp math.exp2 math.expm1 math.log math.log2 math.log10
+    math.log1p math.sin math.cos math.tan math.asin math.acos math.atan math.sinh math.cosh
+    math.tanh math.asinh math.acosh math.atanh math.erf
+""")
+INTEGER_BINARY = _words("""
+    arith.addi arith.subi arith.muli arith.divsi arith.divui arith.remsi arith.remui
+    arith.floordivsi arith.ceildivsi arith.ceildivui arith.andi arith.ori arith.xori
+    arith.shli arith.shrsi arith.shrui arith.maxsi arith.minsi arith.maxui arith.minui
+""")
+INTEGER_UNARY = _words("""
+    math.absi math.ctlz math.cttz math.ctpop
+""")
 REDUCTIONS = {
     "f": ["add", "mul", "maximumf", "minimumf", "maxnumf", "minnumf"],
     "i": ["add", "mul", "maxsi", "minsi", "maxui", "minui", "and", "or", "xor"],
@@ -183,11 +138,10 @@ def _everything(ty: str, width: int) -> str:
 
 def _vectors(k: _Body, kind: str) -> None:
     ty, width = k.scalar, k.width
-    masks = f"vector<{width}xi1>"
+    masks, memory = f"vector<{width}xi1>", f"memref<64x{ty}>"
     k.lines += [
         f"%mask = vector.create_mask %t : {masks}",
-        f"%ml = vector.maskedload %ma[%t], %mask, %a : memref<64x{ty}>, {masks}, {k.type} "
-        f"into {k.type}",
+        f"%ml = vector.maskedload %ma[%t], %mask, %a : {memory}, {masks}, {k.type} into {k.type}",
         f"vector.maskedstore %mb[%t], %mask, %ml : memref<64x{ty}>, {masks}, {k.type}",
         f"%at = vector.broadcast %t : index to vector<{width}xindex>",
     ]
