@@ -1,0 +1,170 @@
+"""Optimizers: groups, state, what a compiled step sees of them, schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import calque
+import calque.nn as nn
+import calque.nn.functional as F
+from calque import optim
+
+KINDS: dict[str, Any] = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.1),
+    "Adam": lambda p: optim.Adam(p, lr=0.05, amsgrad=True),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.05),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.05, momentum=0.5, centered=True),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1),
+}
+X = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+Y = (X @ np.array([[1.0], [-2.0], [0.5], [3.0]], np.float32)).astype(np.float32)
+
+
+def make(kind: str) -> tuple[nn.Module, Any, Any]:
+    calque.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = KINDS[kind](model.parameters())
+
+    def step(x: calque.Tensor, y: calque.Tensor) -> calque.Tensor:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return model, optimizer, step
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_eager_and_compiled_steps_agree_bit_for_bit(kind: str) -> None:
+    losses: list[list[float]] = []
+    for wrap in (lambda f: f, calque.compile):
+        _, optimizer, step = make(kind)
+        run = wrap(step)
+        x, y = calque.tensor(X), calque.tensor(Y)
+        found = []
+        for i in range(6):
+            optimizer.param_groups[0]["lr"] *= 0.9 if i == 3 else 1
+            found.append(run(x, y).item())
+        losses.append(found)
+        assert found[-1] < found[0]
+    assert losses[0] == losses[1]
+    assert run.compiles == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_dicts_continue_where_they_were(kind: str) -> None:
+    model, optimizer, step = make(kind)
+    x, y = calque.tensor(X), calque.tensor(Y)
+    for _ in range(3):
+        step(x, y)
+    other, restored, again = make(kind)
+    other.load_state_dict(model.state_dict())
+    restored.load_state_dict(optimizer.state_dict())
+    again = calque.compile(again)
+    for _ in range(3):
+        assert step(x, y).item() == again(x, y).item()
+
+
+def test_groups_have_options_of_their_own() -> None:
+    a, b = (nn.Parameter(calque.ones(1)) for _ in range(2))
+    optimizer = optim.SGD([{"params": [a], "lr": 1.0}, {"params": b}], lr=0.1)
+    step = calque.compile(lambda: ((a + b).sum().backward(), optimizer.step(), None)[2])
+    step()
+    assert (a.item(), b.item()) == (0.0, pytest.approx(0.9))
+    optimizer.param_groups[1]["lr"] = 0.5
+    a.grad = b.grad = None
+    step()
+    assert (a.item(), b.item()) == (-1.0, pytest.approx(0.4))
+    assert step.compiles == 1
+
+
+def test_another_option_compiles_again() -> None:
+    p = nn.Parameter(calque.ones(1))
+    optimizer = optim.SGD([p], lr=0.1)
+
+    @calque.compile
+    def step() -> None:
+        optimizer.zero_grad()
+        (p * 2).sum().backward()
+        optimizer.step()
+
+    step()
+    optimizer.param_groups[0]["weight_decay"] = 0.5
+    before = p.item()
+    step()
+    assert p.item() == pytest.approx(before - 0.1 * (2 + 0.5 * before))
+    assert step.compiles == 2
+
+
+def test_parameters_without_gradients_stay() -> None:
+    used, unused = (nn.Parameter(calque.ones(1)) for _ in range(2))
+    optimizer = optim.Adam([used, unused])
+    used.sum().backward()
+    optimizer.step()
+    assert unused.item() == 1.0
+    assert unused not in optimizer.state
+
+
+def test_closures() -> None:
+    p = nn.Parameter(calque.ones(1))
+    optimizer = optim.SGD([p], lr=0.1)
+
+    def closure() -> calque.Tensor:
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 1.0
+    assert p.item() == pytest.approx(0.8)
+
+
+WRONG: dict[str, tuple[Any, type[Exception], str]] = {
+    "no parameters": (lambda p: optim.SGD([]), ValueError, "empty parameter list"),
+    "a tensor": (lambda p: optim.SGD(p), TypeError, "iterable of Tensors"),
+    "a number": (lambda p: optim.SGD([1.0]), TypeError, "one of the params is float"),
+    "no leaf": (lambda p: optim.SGD([p * 2]), ValueError, "non-leaf"),
+    "twice": (lambda p: optim.SGD([{"params": [p]}, {"params": [p]}]), ValueError, "more than one"),
+    "rate": (lambda p: optim.Adam([p], lr=-1), ValueError, "Invalid learning rate: -1"),
+    "beta": (lambda p: optim.Adam([p], betas=(1.0, 0.9)), ValueError, "at index 0: 1.0"),
+    "nesterov": (lambda p: optim.SGD([p], nesterov=True), ValueError, "Nesterov momentum"),
+    "schedule": (lambda p: optim.lr_scheduler.StepLR(p, 1), TypeError, "is not an Optimizer"),
+    "cycle": (lambda p: optim.lr_scheduler.OneCycleLR(optim.SGD([p]), 1.0), ValueError,
+              "either total_steps"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes(case: str) -> None:
+    wrong, error, message = WRONG[case]
+    with pytest.raises(error, match=message):
+        wrong(nn.Parameter(calque.ones(1)))
+
+
+def test_schedules_are_resumed() -> None:
+    def make_one() -> Any:
+        optimizer = optim.SGD([nn.Parameter(calque.ones(1))], lr=1.0)
+        return optim.lr_scheduler.StepLR(optimizer, 2)
+
+    first, second = make_one(), make_one()
+    for _ in range(3):
+        first.step()
+    second.load_state_dict(first.state_dict())
+    for schedule in (first, second):
+        schedule.step()
+    assert first.get_last_lr() == second.get_last_lr() == [pytest.approx(0.01)]
+
+
+def test_a_schedule_does_not_compile_again() -> None:
+    _, optimizer, step = make("AdamW")
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    run = calque.compile(step)
+    for _ in range(5):
+        run(calque.tensor(X), calque.tensor(Y))
+        schedule.step()
+    assert run.compiles == 1
