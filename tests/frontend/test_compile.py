@@ -1,4 +1,4 @@
-"""What a compiled function is: one program per structure, equal to eager, guarded, transactional."""
+"""What a compiled function is: one program per structure, guarded, transactional, as eager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def rand(*shape: int, seed: int = 0) -> calque.Tensor:
     return calque.tensor(data)
 
 
-def array(x: calque.Tensor) -> np.ndarray:
+def array(x: calque.Tensor | None) -> np.ndarray:
+    assert x is not None
     return x.detach().numpy().copy()
 
 
@@ -223,7 +224,7 @@ def test_escaped_tensor_names_its_origin() -> None:
 
     f(rand(2))
     with pytest.raises(RuntimeError, match=r"traced at mul at .*test_compile\.py"):
-        kept[0] + 1
+        calque.add(kept[0], 1)
 
 
 def test_steps_after_the_first_allocate_nothing() -> None:
@@ -231,12 +232,11 @@ def test_steps_after_the_first_allocate_nothing() -> None:
     compiled = calque.compile(step)
     x, y = rand(8, 6), targets(8)
     for _ in range(3):
-        loss = compiled(x, y)
+        compiled(x, y)
     before = memory.stats().system_allocations
     for _ in range(10):
-        loss = compiled(x, y)
+        assert np.isfinite(compiled(x, y).item())
     assert memory.stats().system_allocations == before
-    assert np.isfinite(loss.item())
 
 
 def test_printing_inside_of_a_compiled_function(capsys: pytest.CaptureFixture[str]) -> None:
