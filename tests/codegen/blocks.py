@@ -216,11 +216,12 @@ class DeviceProgram:
         return ENTRY(call)
 
     def __call__(self, *inputs: np.ndarray, sizes: Sequence[int] = ()) -> list[np.ndarray]:
-        """The outputs for C-contiguous inputs and the values of the size symbols."""
+        """The outputs for C-contiguous inputs and the values of the size symbols. State is
+        overwritten."""
         call = self.executable.prepare(sizes)
         params = self.executable.artifact.params[len(inputs) :]
         outputs = [
-            np.zeros(shape, _DTYPES[p.dtype])
+            np.zeros(shape, _DTYPES[p.dtype]) if p.alias is None else inputs[p.alias]
             for p, shape in zip(params, call.shapes[len(inputs) :], strict=True)
         ]
         call.run([a.ctypes.data for a in (*inputs, *outputs)])
