@@ -28,6 +28,7 @@ from ..ir.ops.view import BroadcastTo, Reshape, Transpose
 from ..ir.sym import Dim
 from ..ir.types import meta_of
 from .kinds import (
+    CHEAP,
     OTHER,
     ROW,
     SAME,
@@ -115,9 +116,12 @@ class Grouping:
     # Cheap operators on constants and indices only: free as well.
     made_up: set[Operation] = field(default_factory=set)
 
+    # Cheap operators that each of their readers computes again.
+    repeated: set[Operation] = field(default_factory=set)
+
     def kind(self, op: Op) -> Kind:
         """How an operator takes part in fusion."""
-        return "free" if op in self.made_up else kind_of(op)
+        return "free" if op in self.made_up or op in self.repeated else kind_of(op)
 
     def _is_free(self, op: object) -> TypeGuard[Op]:
         return isinstance(op, Op) and self.kind(op) == "free"
@@ -150,6 +154,10 @@ class Grouping:
         uses = self._uses(op)
         if not uses:
             return  # dead
+        if kind == "map" and self._is_repeated(op, uses):
+            self.repeated.add(op)
+            self.through[op] = uses
+            return
         first = min(uses, key=lambda u: u.time)
         target = first.group
         if target is not None and self._joins(op, kind, target, uses):
@@ -183,6 +191,33 @@ class Grouping:
             if same and not sources.isdisjoint(group.sources) and _dims(root) == _dims(op):
                 return group
         return None
+
+    def _is_repeated(self, op: Op, uses: list[_Use]) -> bool:
+        """Whether several groups shall compute a cheap operator each, rather than one of them
+        write its result to memory for the others: where they read one tensor for it that is in
+        memory anyway."""
+        groups = {id(u.group) for u in uses}
+        if len(groups) < 2 or not self.options.elementwise or not isinstance(op, CHEAP):
+            return False
+        size = meta_of(op.results[0]).numel
+        for u in uses:
+            g = u.group
+            if g is None or u.how or g.full != size or (g.root is u.reader and g.hero in _WHOLE):
+                return False
+        full = {_unshaped(v) for v in op.operands if not self._is_small(v)}
+        if len(full) != 1:
+            return False
+        (source,) = full
+        return source.owner is op.parent or len({u.operation for u in source.uses}) > 1
+
+    def _is_small(self, value: SSAValue) -> bool:
+        """A repeated smaller value, or one that takes no memory."""
+        op = value.owner
+        while isinstance(op, Reshape):
+            op = op.operands[0].owner
+        if not self._is_free(op) or isinstance(op, BroadcastTo):
+            return self._is_free(op) and relation(op) != SAME
+        return not op.operands or op in self.made_up
 
     def _visit_free(self, op: Op) -> None:
         uses = self._uses(op)
@@ -345,6 +380,8 @@ class Grouping:
 
 
 _PRODUCTS = ("matmul", "conv")
+# Groups whose first operator reads its operands whole.
+_WHOLE = ("matmul", "conv", "pool", "scatter", "generic", "view")
 _HEROES = {
     "reduce": "reduce",
     "matmul": "matmul",

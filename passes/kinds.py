@@ -9,6 +9,7 @@ from xdsl.ir import Block, Operation
 
 from ..ir.op import Op
 from ..ir.ops._elementwise import Elementwise
+from ..ir.ops.activation import Relu
 from ..ir.ops.argreduce import ArgReduction
 from ..ir.ops.arithmetic import Add, Mul, Neg, Sub
 from ..ir.ops.bitwise import Bitwise, BitwiseNot
@@ -68,13 +69,13 @@ def kind_of(op: Op) -> Kind:
     return found
 
 
-_CHEAP = (Comparison, Select, Cast, Add, Sub, Mul, Neg, Bitwise, BitwiseNot)
+CHEAP = (Comparison, Select, Cast, Add, Sub, Mul, Neg, Bitwise, BitwiseNot, Relu)
 
 
 def computes_from_nothing(op: Op, known: Container[Operation | Block]) -> bool:
     """Whether a cheap elementwise operator reads only constants, indices, and values of that
     kind (`known`): a causal mask, for instance."""
-    if not isinstance(op, _CHEAP):
+    if not isinstance(op, CHEAP):
         return False
     for v in op.operands:
         source = v.owner
