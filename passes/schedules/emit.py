@@ -71,6 +71,11 @@ class Emitter(IndexWriter):
         self.blocking = blocking
         # Reductions of the results that are being written.
         self.pending: list[Reduce] = []
+        # Values that the first loop to compute them also writes to memory, as loads from there;
+        # later loops read them. `_stored` are those that are written by now.
+        self.stash: dict[Expr, Load] = {}
+        self._storing: set[Expr] = set()
+        self._stored: set[Expr] = set()
         self._reduce = reduce
 
     def value(self, e: Expr) -> SSAValue:
@@ -78,10 +83,24 @@ class Emitter(IndexWriter):
         scope = self.scope_of(e.deps)
         found = scope.values.get(e)
         if found is None:
+            stash = self.stash.get(e)
+            if stash is not None and e in self._stored:
+                return self.value(stash)
             with self.focus(scope):
-                found = _WRITERS[type(e)](self, e)
-            scope.values[e] = found
+                found = scope.values[e] = _WRITERS[type(e)](self, e)
+                if stash is not None and scope.lane is not None:
+                    self.store(stash.memory, stash.indices, e)
+                    self._storing.add(e)
         return found
+
+    def keep_stored(self) -> None:
+        """A loop is complete: what it stored may be read from now on."""
+        self._stored |= self._storing
+        self._storing = set()
+
+    def start_stash(self, stash: dict[Expr, Load]) -> None:
+        """Keep other values from here on."""
+        self.stash, self._storing, self._stored = stash, set(), set()
 
     def wide(self, e: Expr, width: int) -> SSAValue:
         """The value of an expression in all lanes."""

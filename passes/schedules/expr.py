@@ -195,8 +195,9 @@ def _data(indices: tuple[Ix, ...]) -> list[Expr]:
     return found
 
 
-def walk(*roots: Expr) -> list[Expr]:
-    """All expressions below the roots, each once, operands first."""
+def walk(*roots: Expr, reductions: bool = True) -> list[Expr]:
+    """All expressions below the roots, each once, operands first; without `reductions` not those
+    that are inside of reductions."""
     seen: set[int] = set()
     out: list[Expr] = []
     stack: list[tuple[Expr, bool]] = [(e, False) for e in reversed(roots)]
@@ -207,5 +208,6 @@ def walk(*roots: Expr) -> list[Expr]:
         elif id(e) not in seen:
             seen.add(id(e))
             stack.append((e, True))
-            stack += [(c, False) for c in reversed(children(e))]
+            if reductions or not isinstance(e, Result):
+                stack += [(c, False) for c in reversed(children(e))]
     return out

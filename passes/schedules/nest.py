@@ -18,7 +18,19 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from ...ir.target import Target
 from .access import Access
 from .emit import Emitter, is_row
-from .expr import INDEX, Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
+from .expr import (
+    INDEX,
+    Apply,
+    Choose,
+    Expr,
+    IndexOf,
+    Load,
+    Memory,
+    Reduce,
+    Result,
+    children,
+    walk,
+)
 from .generic import is_plain
 from .index import ZERO, Atom, Ix, coefficient, lane_step, product
 from .writer import Lane
@@ -84,7 +96,49 @@ def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, 
         else:
             nests.append([nest])
     for together in nests:
+        e.start_stash(_stash(access, together))
         write_nests(e, together)
+        e.start_stash({})
+
+
+def _stash(access: Access, nests: Sequence[Nest]) -> dict[Expr, Load]:
+    """Costly values that a reduction of a row and the results of the row both need, and the
+    result in whose memory they can wait."""
+    stash: dict[Expr, Load] = {}
+    for nest in nests:
+        lane = nest.lane
+        if lane is None or nest.step:
+            continue
+        stores = [s for s in nest.stores if not _reads(nests, s.memory)]
+        roots = [s.value for s in nest.stores]
+        reduces = [r for r in reduces_of(walk(*roots)) if lane in r.loops]
+        bodies = [x for r in reduces for x in children(r.values[0])]
+        shared = set(walk(*bodies, reductions=False)) & set(walk(*roots, reductions=False))
+        for x in _costly(shared, lane):
+            place = next((s for s in stores if s.memory.element == x.type), None)
+            if place is not None:
+                stores.remove(place)
+                load = access.load(place.memory, place.indices, ())
+                assert isinstance(load, Load)
+                stash[x] = load
+    return stash
+
+
+def _costly(found: set[Expr], lane: Atom) -> list[Expr]:
+    """Values along the lane that functions went into, without those that others are made of."""
+    costly: set[Expr] = set()
+    for x in found:
+        if x.deps & lane.deps and isinstance(x, Apply) and isinstance(x.op, _FUNCTIONS):
+            costly.add(x)
+    inner = {y for x in costly for y in walk(x) if y is not x}
+    return [x for x in costly if x not in inner]
+
+
+def _reads(nests: Sequence[Nest], memory: Memory) -> bool:
+    """Whether memory is also read."""
+    base = memory.memref
+    roots = [s.value for nest in nests for s in nest.stores]
+    return any(isinstance(x, Load) and x.memory.memref is base for x in walk(*roots))
 
 
 # ---- planning -----------------------------------------------------------------------------------
@@ -178,9 +232,11 @@ def _build(
     """The stores where each run of dimensions is one loop: a new one, or one of `given`."""
     loops: list[Atom] = []
     indices = [ZERO] * len(shape)
+    taken = 0
     for n, run in enumerate(runs):
         extents = [shape[d] for d in run]
-        loop = given[n] if given else access.space.loop(product(extents))
+        loop = given[n] if given else access.space.loops([product(extents)], taken)[0]
+        taken |= loop.deps
         loops.append(loop)
         for d, i in zip(run, access.space.delinearize(Ix.of(loop), extents), strict=True):
             indices[d] = i
@@ -402,7 +458,11 @@ def _outer(e: Emitter, nest: Nest, loops: Sequence[Atom]) -> None:
 
 
 def _along(e: Emitter, nest: Nest, lane: Atom) -> None:
-    """Vectors along the lane's loop, then a masked one for what is left."""
+    """Vectors along the lane's loop, then a masked one for what is left. Reductions that the
+    loop uses stand before it, also because they may leave values for it in memory."""
+    for x in walk(*[s.value for s in nest.stores], reductions=False):
+        if isinstance(x, Result) and not x.deps & lane.deps:
+            e.value(x)
     width, extent = nest.width, lane.extent.constant
     start, end = e.int_(0), e.index(lane.extent)
     if nest.step:

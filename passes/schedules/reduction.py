@@ -30,6 +30,7 @@ from .emit import Emitter
 from .expr import Combine, Const, Reduce, Result, children, walk
 from .index import Atom, Ix
 from .numbers import NO_FASTMATH, NO_WRAP, Properties, adding, integers, number
+from .selection import selected, write_selection
 from .writer import Lane
 
 ACCUMULATORS = 4
@@ -69,6 +70,10 @@ def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
     width = lane.width if lane is not None and r.deps & lane.loop.deps else None
     if r.order == "dot":
         return [_dot(e, r, width)]
+    if width is None and r.order == "lanes" and r.combines is None and len(r.loops) == 1:
+        leaves = selected(r)
+        if leaves is not None:
+            return write_selection(e, r, leaves, lanes_of(e.target, r.accs[0].type))
     siblings = [r, *_siblings(e, r)]
     if width is None and r.order == "lanes" and r.combines is not None:
         found = _lanes(e, siblings)
@@ -76,6 +81,7 @@ def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
         inits = [i for s in siblings for i in s.inits]
         carried = [e.value(i) if width is None else e.wide(i, width) for i in inits]
         found = _nest(e, siblings, r.loops, carried, width)
+    e.keep_stored()
     for s in siblings:
         e.top.values[s], found = found[: len(s.accs)], found[len(s.accs) :]
     return e.top.values[r]

@@ -81,7 +81,7 @@ class Scalars:
         return found
 
     def apply(self, op: Operation, args: tuple[Expr, ...], type_: Attribute) -> Expr:
-        key = (Apply, op, args)
+        key = (Apply, type(op), type_, tuple(op.properties.values()), args)
         found = self._values.get(key)
         if found is None:
             deps = 0
