@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,38 @@ def chain(peers: Peers) -> Case:
     return Case("8 elementwise, 16M", runs, bytes=2.0 * a.nbytes)
 
 
+def transformer_step(peers: Peers) -> Case:
+    """A training step of a character transformer: 6 layers, width 384, 12 sequences of 128."""
+    models = _test_models()
+    ids = np.random.default_rng(0).integers(0, 65, (12, 129))
+    x, y = ids[:, :-1].copy(), ids[:, 1:].copy()
+
+    def runner(lib: Any, optimizer: Any, compile_: Callable[[Any], Any]) -> Run:
+        model = models.transformer(lib, 65, layers=6, width=384, heads=6, context=128)
+        models.set_weights(model, lib)
+        step = compile_(models.training_step(lib, model, optimizer(model.parameters(), lr=1e-4)))
+        tx, ty = lib.from_numpy(x), lib.from_numpy(y)
+        return lambda: step(tx, ty)
+
+    runs: dict[str, Run] = {"calque": runner(calque, calque.optim.AdamW, calque.compile)}
+    if peers.torch is not None:
+        runs["torch"] = runner(peers.torch, peers.torch.optim.AdamW, lambda step: step)
+    # Forward and backward cost six operations per weight and token, attention a little more.
+    weights = 12 * 6 * 384**2 + 65 * 384
+    attention = 6 * 2 * 2 * 128 * 384
+    return Case("transformer step", runs, flops=(6.0 * weights + 3.0 * attention) * x.size)
+
+
+def _test_models() -> Any:
+    """The models that the tests train, written once for calque and for PyTorch."""
+    path = Path(__file__).parent.parent / "tests" / "models.py"
+    spec = importlib.util.spec_from_file_location("benchmarks.models", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def random_matmuls(peers: Peers, count: int = 12) -> Iterator[Case]:
     """Shapes drawn at random: sides 100 to 3000, transposed or not, static or dynamic."""
     rng = np.random.default_rng(2026)
@@ -148,3 +182,4 @@ def cases(peers: Peers) -> Iterator[Case]:
     yield softmax(peers)
     yield layer_norm(peers)
     yield chain(peers)
+    yield transformer_step(peers)
