@@ -10,6 +10,7 @@ from calque.ir.target import Target
 
 from .gputext import device_of, grid, kernel, loop
 
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -8,7 +8,7 @@ import pytest
 from calque.ir.target import Target
 from calque.passes.schedules.scalars import ScheduleError
 from calque.passes.tile import tile
-from codegen import machine  # pyright: ignore[reportAttributeAccessIssue]
+from codegen import machine
 
 from .tiled import Tiled, kernel, parse, random
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp
 
 from calque.codegen.cpu import compile_text
 from calque.codegen.kernel import SYMBOL, kernel_text
@@ -13,7 +13,7 @@ from calque.ir.target import Target
 from calque.ir.text import from_text
 from calque.passes.parallelize import parallelize
 from calque.passes.tile import tile
-from codegen import machine  # pyright: ignore[reportAttributeAccessIssue]
+from codegen import machine
 
 HEADER = """
 #id = affine_map<(i, j) -> (i, j)>
@@ -47,6 +47,7 @@ class Tiled:
         numbers: list[int] = []
         types = [a.type for a in self.op.body.block.args]
         for array, type_ in zip(arrays, types, strict=False):
+            assert isinstance(type_, MemRefType)
             shape = type_.get_shape()
             numbers += [n for n, static in zip(array.shape, shape, strict=True) if static < 0]
         return machine.call(self._linked.address(SYMBOL), arrays, [*numbers, *sizes])
