@@ -17,6 +17,7 @@ from ..ir.autodiff import gradients
 from ..ir.op import Node, Op
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
+from .dispatch import Stale
 from .gradmode import is_grad_enabled, set_grad_enabled
 from .tensor import Tensor
 from .trace import Trace, current_trace
@@ -73,16 +74,10 @@ class GradNode:
         results = list(self.node.results)
         for (is_operand, i, tensor), version in zip(self.saved, self.versions, strict=True):
             now = tensor._storage.version
+            kept: Any = tensor if is_operand else connected(tensor, self, i)
             if now != version:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an "
-                    f"inplace operation: [{tensor._meta}], which is output {i} of {self.name}, is "
-                    f"at version {now}; expected version {version} instead."
-                )
-            if is_operand:
-                operands[i] = tensor
-            else:
-                results[i] = connected(tensor, self, i)
+                kept = Stale(tensor._meta, self.name, i, now, version)
+            (operands if is_operand else results)[i] = kept
         node = self.node
         view = Node(
             self.op, operands, results, self.attrs, node.operand_metas, node.result_metas,
@@ -103,9 +98,9 @@ class GradNode:
         ]
 
     def release(self) -> None:
+        self.released = bool(self.saved)  # a rule that needs nothing may run again
         self.saved = []
         self.versions = []
-        self.released = True
 
     @property
     def name(self) -> str:
@@ -262,12 +257,23 @@ def _traced_gradients(
     inputs: Sequence[Tensor],
     create_graph: bool,
 ) -> list[Tensor | None]:
+    targets = [trace.versions(i) for i in inputs]
     values = gradients(
         [trace.value(o) for o in outputs],
         [trace.value(s) for s in seeds],
-        [trace.value(i) for i in inputs],
+        [v for versions in targets for v in versions],
     )
-    return [None if v is None else trace.wrap(v, create_graph) for v in values]
+    parts = iter([None if v is None else trace.wrap(v, create_graph) for v in values])
+    with set_grad_enabled(create_graph):
+        return [_total([next(parts) for _ in versions]) for versions in targets]
+
+
+def _total(parts: Sequence[Tensor | None]) -> Tensor | None:
+    total: Tensor | None = None
+    for part in parts:
+        if part is not None:
+            total = part if total is None else add(total, part)
+    return total
 
 
 def _target_key(t: Tensor) -> Any:

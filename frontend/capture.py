@@ -36,14 +36,14 @@ class Result:
     """One result of the program and where it goes after a call.
 
     `role` is "output" (a leaf of what the function returned), "state" (the input `alias` holds
-    it), "grad" (the `.grad` of `tensor`), or "residual" (kept for the backward program).
+    it), "grad" (the `.grad` of `owner`), or "residual" (kept for the backward program).
     """
 
     value: SSAValue
     role: str
     name: str
     alias: int | None = None
-    tensor: Tensor | None = None
+    owner: Tensor | int | None = None
 
 
 @dataclass
@@ -52,12 +52,12 @@ class Captured:
 
     trace: Trace
     results: list[Result]
-    returned: list[int | Tensor]  # per returned leaf: index of its result, or the tensor itself
+    returned: list[int | float | Tensor]  # per returned leaf: index of its result, or itself
     out_spec: Any
     guards: Guards
     argument_shapes: list[tuple[int, ...]]
     argument_metas: list[TensorMeta]
-    cleared: list[Tensor] = field(default_factory=list)  # whose .grad becomes None
+    cleared: list[Tensor | int] = field(default_factory=list)  # whose .grad becomes None
     differentiable: list[int] = field(default_factory=list)  # results that carry gradients
     backward: Backward | None = None
 
@@ -169,9 +169,8 @@ def capture(
     names = _argument_names(function, spec, len(leaves))
     with trace:
         arguments = [trace.argument(name, meta) for name, meta in zip(names, metas, strict=True)]
-        for argument, leaf in zip(arguments, leaves, strict=True):
-            if leaf._requires_grad:
-                argument.requires_grad_()
+        for i, (argument, leaf) in enumerate(zip(arguments, leaves, strict=True)):
+            trace.bind_argument(argument, i, leaf)
         args, kwargs = unflatten(spec, arguments)
         out = function(*args, **kwargs)
         returned: list[Any] = []
@@ -196,10 +195,11 @@ def _collect(
 ) -> Captured:
     """Outputs, changed state and gradients, as results of the program."""
     results: list[Result] = []
-    returned: list[int | Tensor] = []
+    returned: list[int | float | Tensor] = []
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise TypeError("a compiled function cannot return a Python float; return a tensor")
+            returned.append(leaf)  # a number that Python computed from guarded values
+            continue
         if not leaf._is_traced and not trace.knows(leaf):
             returned.append(leaf)
             continue
@@ -211,16 +211,17 @@ def _collect(
     for index, entry in enumerate(trace.inputs):
         if entry.storage.version:
             name = f"{entry.name}.new"
-            results.append(Result(entry.storage.value, "state", name, index, entry.tensor))
-    cleared: list[Tensor] = []
+            results.append(Result(entry.storage.value, "state", name, index))
+    cleared: list[Tensor | int] = []
     for tensor, grad in trace.grads.values():
+        owner = trace.owner(tensor)
+        if isinstance(owner, Tensor) and owner._is_traced:
+            continue  # a leaf that the program made
         if grad is None:
-            cleared.append(tensor)
-        elif tensor._is_traced:
-            continue
+            cleared.append(owner)
         elif grad._is_traced:
-            name = f"{trace.name_of(tensor)}.grad"
-            results.append(Result(trace.value(grad), "grad", name, None, tensor))
+            name = f"{trace.leaf_name(tensor)}.grad"
+            results.append(Result(trace.value(grad), "grad", name, None, owner))
     return Captured(trace, results, returned, out_spec, Guards(), [], [], cleared)
 
 

@@ -6,7 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.op import Op
+from ..ir.types import TensorMeta
 from .trace import check_escape, current_trace
+
+
+class Stale:
+    """What was saved for a rule and written since: an error where the rule reads it.
+
+    A product saves both factors, but reads one where only the other needs a gradient.
+    """
+
+    def __init__(self, meta: TensorMeta, name: str, index: int, now: int, then: int) -> None:
+        self._meta = meta
+        self._text = (
+            "one of the variables needed for gradient computation has been modified by an "
+            f"inplace operation: [{meta}], which is output {index} of {name}, is at version "
+            f"{now}; expected version {then} instead."
+        )
+
+    def __calque_meta__(self) -> TensorMeta:
+        return self._meta
+
+    @staticmethod
+    def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        check_fresh(operands)
+
+
+def check_fresh(operands: Sequence[Any]) -> None:
+    """Raise where a rule reads what is no longer as it was saved."""
+    for x in operands:
+        if isinstance(x, Stale):
+            raise RuntimeError(x._text)
 
 
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -14,6 +44,7 @@ def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     trace = current_trace()
     if trace is not None:
         return trace.record(op, operands, attrs)
+    check_fresh(operands)
     for x in operands:
         check_escape(x)
     from .autograd import record

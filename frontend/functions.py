@@ -18,6 +18,7 @@ from ..ir.ops._common import broadcast_shapes, result_type
 from ..ir.sym import Dim, same
 from .gradmode import is_grad_enabled
 from .inplace import assign, copy_
+from .storage import reshape_strides
 from .symint import unwrap
 
 if TYPE_CHECKING:
@@ -201,8 +202,10 @@ def t(input: Any) -> Tensor:
 
 def view(input: Any, shape: Sequence[Dim]) -> Tensor:
     """`reshape` that never copies. Raises RuntimeError where the strides do not allow it."""
+    from .trace import strides_of
+
     out = ops.reshape(input, shape)
-    if not out._is_traced and out._storage is not input._storage:
+    if reshape_strides(input._meta.shape, strides_of(input), out._meta.shape) is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."

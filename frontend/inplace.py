@@ -55,10 +55,28 @@ def check_writable(target: Tensor, new: Tensor) -> None:
             f"result type {new.dtype.name} can't be cast to the desired output type "
             f"{target.dtype.name}"
         )
-    if is_grad_enabled() and target._requires_grad and target.is_leaf:
-        raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation."
-        )
+    if is_grad_enabled() and target._requires_grad:
+        if target.is_leaf:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        if _views_leaf(target):
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+
+
+def _views_leaf(target: Tensor) -> bool:
+    from .trace import traced_base
+
+    base = target
+    while base._base is not None:
+        base = base._base
+    if base is target:
+        found = traced_base(target)
+        return found is not None and found._requires_grad
+    return base._requires_grad and base.is_leaf
 
 
 def _rebase(target: Tensor, new: Tensor) -> None:

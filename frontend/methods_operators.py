@@ -259,6 +259,24 @@ class Operators(TensorBase):
     def __itruediv__(self, other: Any) -> Tensor:
         return inplace.assign(this(self), ops.div(self, other))
 
+    def __ifloordiv__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.floor_divide(self, other))
+
+    def __imod__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.remainder(self, other))
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.pow(self, other))
+
+    def __iand__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.bitwise_and(self, other))
+
+    def __ior__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.bitwise_or(self, other))
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return inplace.assign(this(self), ops.bitwise_xor(self, other))
+
     # ---- indexing -------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:

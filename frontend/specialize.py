@@ -34,7 +34,8 @@ class Entry:
         ]
         self._grads = [(i, e.owner) for i, e in enumerate(inputs) if e.owner is not None]
         self._grad_metas = [
-            (t, None if g is None else g._meta) for t, g in captured.trace.read_grads.values()
+            (captured.trace.owner(t), None if g is None else g._meta)
+            for t, g in captured.trace.read_grads.values()
         ]
         self._guards = captured.size_guards
         self._symbols = self.program.symbols
@@ -48,11 +49,15 @@ class Entry:
 
     def alive(self) -> bool:
         """Whether a later call may still find what this program depends on unchanged."""
-        return self.captured.guards.hold() and self._state_fits()
+        return self.captured.guards.hold() and self._state_fits(None)
 
-    def _state_fits(self) -> bool:
-        for tensor, meta in self._grad_metas:
-            grad = tensor._grad
+    def _state_fits(self, leaves: Sequence[Tensor] | None) -> bool:
+        for owner, meta in self._grad_metas:
+            if isinstance(owner, int):
+                if leaves is None:
+                    continue
+                owner = leaves[owner]
+            grad = owner._grad
             if (None if grad is None else grad._meta) != meta:
                 return False
         return all(
@@ -71,7 +76,7 @@ class Entry:
                     return False
         if not all(guard.holds(sizes) for guard in self._guards):
             return False
-        return self.captured.guards.hold() and self._state_fits()
+        return self.captured.guards.hold() and self._state_fits(leaves)
 
     def run(self, leaves: Sequence[Tensor]) -> Any:
         """Call the native code; returns what the function returned."""
@@ -95,7 +100,7 @@ class Entry:
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta.with_shape(shape)))
         run(call, pointers)
-        self._commit(keep, outputs)
+        self._commit(leaves, keep, outputs)
         returned = [outputs[slot] if isinstance(slot, int) else slot for slot in captured.returned]
         if captured.backward is not None:
             from .joint import attach
@@ -121,7 +126,7 @@ class Entry:
         for i, tensor in self._state:
             pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
         for i, owner in self._grads:
-            grad = owner._grad
+            grad = _tensor(owner, leaves)._grad
             assert grad is not None
             aligned = grad if is_contiguous(grad._sizes, grad._strides) else contiguous(grad)
             keep.append(aligned)
@@ -131,24 +136,36 @@ class Entry:
             pointers[i] = ctypes.addressof(slot)
         return keep, pointers
 
-    def _commit(self, arguments: Sequence[Tensor], outputs: Sequence[Any]) -> None:
+    def _commit(
+        self, leaves: Sequence[Tensor], arguments: Sequence[Tensor], outputs: Sequence[Any]
+    ) -> None:
         """Count the writes and move gradients to where the function left them."""
         captured = self.captured
-        for tensor in captured.cleared:
-            tensor._grad = None
-        for result, output in zip(captured.results, outputs, strict=True):
+        for result in captured.results:
             if result.role == "state":
-                self._written(result, arguments)._storage.version += 1
-            elif result.role == "grad":
-                assert result.tensor is not None
-                result.tensor._grad = output
+                self._written(result, leaves, arguments)._storage.version += 1
+        for owner in captured.cleared:
+            _tensor(owner, leaves)._grad = None
+        for result, output in zip(captured.results, outputs, strict=True):
+            if result.role == "grad":
+                assert result.owner is not None
+                _tensor(result.owner, leaves)._grad = output
 
-    def _written(self, result: Result, arguments: Sequence[Tensor]) -> Tensor:
+    def _written(
+        self, result: Result, leaves: Sequence[Tensor], arguments: Sequence[Tensor]
+    ) -> Tensor:
         """The tensor whose memory a state result was written into."""
         assert result.alias is not None
         entry = self.captured.inputs[result.alias]
         if entry.tensor is not None:
             return entry.tensor
-        if entry.owner is not None and entry.owner._grad is not None:
-            return entry.owner._grad
+        if entry.owner is not None:
+            grad = _tensor(entry.owner, leaves)._grad
+            assert grad is not None
+            return grad
         return arguments[result.alias]
+
+
+def _tensor(owner: Tensor | int, leaves: Sequence[Tensor]) -> Tensor:
+    """A tensor, or the argument of an index."""
+    return leaves[owner] if isinstance(owner, int) else owner

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dtype import DType
+from ..ir.sym import less, same
 from ..runtime.memory import Buffer
 
 Ints = tuple[int, ...]
@@ -29,26 +30,27 @@ class Storage:
         return self.buffer.ptr
 
 
-def contiguous_strides(shape: Sequence[int]) -> Ints:
-    """Row-major strides in elements."""
-    strides: list[int] = []
-    step = 1
+def contiguous_strides(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """Row-major strides in elements; of symbolic sizes too."""
+    strides: list[Any] = []
+    step: Any = 1
     for size in reversed(shape):
         strides.append(step)
-        step *= max(size, 1)
+        if size != 0:
+            step = step * size
     return tuple(reversed(strides))
 
 
-def is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def is_contiguous(shape: Sequence[Any], strides: Sequence[Any]) -> bool:
     """Whether elements lie row-major without gaps; strides of size-1 dimensions do not matter."""
-    step = 1
+    step: Any = 1
     if 0 in shape:
         return True
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1:
             if stride != step:
                 return False
-            step *= size
+            step = step * size
     return True
 
 
@@ -56,63 +58,73 @@ def view_geometry(
     op_name: str, attrs: dict[str, Any], shape: Ints, strides: Ints, offset: int
 ) -> tuple[Ints, Ints, int] | None:
     """Shape, strides and offset of a view operator's result; None where elements must move."""
+    out = view_strides(op_name, attrs, shape, strides)
+    if out is None:
+        return None
     match op_name:
-        case "calque.broadcast_to":
-            target = tuple(attrs["shape"])
-            lead = len(target) - len(shape)
-            out = [0] * lead
-            out += [
-                stride if size == target[lead + i] else 0
-                for i, (size, stride) in enumerate(zip(shape, strides, strict=True))
-            ]
-            return target, tuple(out), offset
         case "calque.transpose":
-            perm = attrs["perm"]
-            return tuple(shape[p] for p in perm), tuple(strides[p] for p in perm), offset
+            return tuple(shape[p] for p in attrs["perm"]), out, offset
         case "calque.slice":
             starts, limits, steps = attrs["starts"], attrs["limits"], attrs["strides"]
             sizes = tuple(
                 len(range(a, b, s)) for a, b, s in zip(starts, limits, steps, strict=True)
             )
             moved = sum(a * st for a, st, n in zip(starts, strides, sizes, strict=True) if n)
-            out_strides = tuple(st * s for st, s in zip(strides, steps, strict=True))
-            return sizes, out_strides, offset + (moved if 0 not in sizes else 0)
+            return sizes, out, offset + (moved if 0 not in sizes else 0)
+        case "calque.as_strided":
+            return tuple(attrs["shape"]), out, offset + strides[0] * attrs["offset"]
+    return tuple(attrs["shape"]), out, offset
+
+
+def view_strides(
+    op_name: str, attrs: dict[str, Any], shape: Sequence[Any], strides: Sequence[Any]
+) -> tuple[Any, ...] | None:
+    """Strides of a view operator's result, of symbolic sizes too; None where elements must move."""
+    match op_name:
+        case "calque.broadcast_to":
+            target = attrs["shape"]
+            lead = len(target) - len(shape)
+            kept = zip(shape, strides, target[lead:], strict=True)
+            return (0,) * lead + tuple(st if size == wanted else 0 for size, st, wanted in kept)
+        case "calque.transpose":
+            return tuple(strides[p] for p in attrs["perm"])
+        case "calque.slice":
+            return tuple(st * s for st, s in zip(strides, attrs["strides"], strict=True))
         case "calque.as_strided":
             # It counts elements of a vector, which may itself be strided.
             (step,) = strides
-            moved = tuple(step * s for s in attrs["strides"])
-            return tuple(attrs["shape"]), moved, offset + step * attrs["offset"]
+            return tuple(step * s for s in attrs["strides"])
         case "calque.reshape":
-            target = tuple(attrs["shape"])
-            found = reshape_strides(shape, strides, target)
-            return None if found is None else (target, found, offset)
+            return reshape_strides(shape, strides, tuple(attrs["shape"]))
     return None
 
 
-def reshape_strides(shape: Ints, strides: Ints, target: Ints) -> Ints | None:
+def reshape_strides(
+    shape: Sequence[Any], strides: Sequence[Any], target: Sequence[Any]
+) -> tuple[Any, ...] | None:
     """Strides under which a reshape is a view, or None where it has to copy."""
-    if 0 in shape:
+    if is_contiguous(shape, strides):
         return contiguous_strides(target)
     # Merge dimensions of the source that are contiguous with each other into chunks.
-    chunks: list[list[int]] = []  # [size, stride of the last dimension]
+    chunks: list[list[Any]] = []  # [size, stride of the last dimension]
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:
             continue
-        if chunks and chunks[-1][1] == size * stride:
+        if chunks and same(chunks[-1][1], size * stride):
             chunks[-1] = [chunks[-1][0] * size, stride]
         else:
             chunks.append([size, stride])
-    out: list[int] = [0] * len(target)
+    out: list[Any] = [0] * len(target)
     i = len(target) - 1
     for chunk_size, chunk_stride in reversed(chunks):
-        done = 1
-        while done < chunk_size:
+        done: Any = 1
+        while less(done, chunk_size):
             if i < 0:
                 return None
             out[i] = chunk_stride * done
-            done *= target[i]
+            done = done * target[i]
             i -= 1
-        if done != chunk_size:
+        if not same(done, chunk_size):
             return None
     while i >= 0:
         if target[i] != 1:

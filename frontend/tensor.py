@@ -123,18 +123,16 @@ class Tensor(Methods):
 
     def stride(self, dim: int | None = None) -> Any:
         """The strides in elements, or the stride of one dimension."""
-        from ..ir.sym import product
+        from .trace import strides_of
 
-        if self._is_traced:
-            shape = self._meta.shape
-            strides = tuple(wrap(product(shape[i + 1 :])) for i in range(len(shape)))
-        else:
-            strides = self._strides
+        strides = tuple(map(wrap, strides_of(self)))
         return strides if dim is None else strides[dim]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie row-major without gaps."""
-        return self._is_traced or is_contiguous(self._sizes, self._strides)
+        from .trace import strides_of
+
+        return is_contiguous(self._meta.shape, strides_of(self))
 
     @property
     def _sizes(self) -> Ints:
@@ -272,12 +270,14 @@ class Tensor(Methods):
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made it."""
-        return self.grad_fn is None
+        if self._is_traced:
+            return self._storage.trace.is_leaf(self)  # type: ignore[union-attr]
+        return self._grad_fn is None
 
     @property
     def grad_fn(self) -> Any:
         """The recorded operation that made it, None for leaves."""
-        if self._grad_fn is None and self._is_traced and self._requires_grad:
+        if self._is_traced and not self.is_leaf:
             from .trace import origin
 
             return origin(self)
@@ -324,6 +324,11 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None and trace.same_memory(self, value):
+            return  # `x.data -= y`
         if value._is_traced or self._is_traced:
             raise RuntimeError("assigning .data is not possible while tracing; use copy_()")
         self._storage, self._strides = value._storage, value._strides

@@ -17,13 +17,14 @@ from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.ir import Block, SSAValue
 
 from ..ir.op import Builder, Op, file_location, infer
+from ..ir.ops.casting import Detach
 from ..ir.ops.creation import Constant
 from ..ir.ops.view import View
-from ..ir.sym import SymEnv
+from ..ir.sym import Dim, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from .gradmode import is_grad_enabled
 from .location import user_frame
-from .storage import Storage, is_contiguous
+from .storage import Storage, contiguous_strides, is_contiguous, view_strides
 from .tensor import Tensor
 
 ViewStep = tuple[type[Op], dict[str, Any]]
@@ -32,15 +33,18 @@ ViewStep = tuple[type[Op], dict[str, Any]]
 class TracedStorage:
     """Memory in a trace: its current value, and a version that counts writes."""
 
-    __slots__ = ("__weakref__", "cache", "trace", "value", "version")
+    __slots__ = ("__weakref__", "cache", "leaf", "past", "trace", "value", "version")
 
     def __init__(self, trace: Trace, value: SSAValue) -> None:
         self.trace = trace
         self.value = value
+        self.past: list[SSAValue] = []  # the values before each write
+        self.leaf: Tensor | None = None  # the tensor whose gradient ends here
         self.version = 0
         self.cache: dict[Any, SSAValue] = {}  # views already derived from the current value
 
     def write(self, value: SSAValue) -> None:
+        self.past.append(self.value)
         self.value = value
         self.version += 1
         self.cache.clear()
@@ -51,7 +55,7 @@ class Input:
 
     `tensor` is the concrete tensor that was lifted (state), None for arguments of the function.
     `getter` reads a Python number that was lifted (a learning rate). `owner` is the tensor whose
-    `.grad` this is: another one on each call.
+    `.grad` this is, or the index of the argument: it is another one on each call.
     """
 
     __slots__ = ("getter", "name", "owner", "role", "storage", "tensor")
@@ -63,7 +67,7 @@ class Input:
         storage: TracedStorage,
         tensor: Tensor | None = None,
         getter: Callable[[], float] | None = None,
-        owner: Tensor | None = None,
+        owner: Tensor | int | None = None,
     ) -> None:
         self.owner = owner
         self.name = name
@@ -92,6 +96,7 @@ class Trace:
         self.closed = False
         self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
         self._traced_leaves: list[Tensor] = []
+        self._arguments: dict[int, tuple[int, Tensor]] = {}  # by id: their index, and the caller's
         self._keep: list[Any] = []  # what the ids above refer to
         self._detached: dict[SSAValue, SSAValue] = {}
         self._constants: dict[Any, SSAValue] = {}
@@ -113,6 +118,17 @@ class Trace:
     def argument(self, name: str, meta: TensorMeta, role: str = "input") -> Tensor:
         """A new input of the program."""
         return Tensor._traced(self._input(name, role, meta), meta)
+
+    def bind_argument(self, argument: Tensor, index: int, leaf: Tensor) -> None:
+        """Say which tensor of the caller an argument is; gradients of leaves go there."""
+        if leaf._requires_grad:
+            argument.requires_grad_()
+            if leaf.is_leaf:
+                self._arguments[id(argument)] = (index, leaf)
+
+    def owner(self, tensor: Tensor) -> Tensor | int:
+        """What `.grad` belongs to after a call: a tensor, or the argument of this index."""
+        return self._arguments[id(tensor)][0] if id(tensor) in self._arguments else tensor
 
     def _input(self, name: str, role: str, meta: TensorMeta, **extra: Any) -> TracedStorage:
         value = self.block.insert_arg(to_type(meta), len(self.block.args))
@@ -146,12 +162,25 @@ class Trace:
             name = self.name_of(whole)
             found = self._input(name, "state", whole._meta, tensor=whole)
             self.lifted[id(storage)] = found
+            found.leaf = whole if whole._requires_grad else None
             self._keep += [storage, whole]
         return found
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether a concrete tensor's memory was lifted."""
         return id(tensor._storage) in self.lifted
+
+    def same_memory(self, a: Tensor, b: Tensor) -> bool:
+        """Whether two tensors are the same elements of the same memory."""
+        (memory_a, chain_a), (memory_b, chain_b) = map(self._place, (a, b))
+        return memory_a is memory_b and chain_a == chain_b
+
+    def _place(self, x: Tensor) -> tuple[Any, list[Any]]:
+        if isinstance(x._storage, Storage):
+            memory, chain = self.lifted.get(id(x._storage), x._storage), concrete_chain(x)
+        else:
+            memory, chain = x._storage, x._chain
+        return memory, [step for step in chain if step[0] is not Detach]
 
     def name_of(self, tensor: Tensor) -> str:
         """The path of a concrete tensor: `layers.0.weight`."""
@@ -166,6 +195,12 @@ class Trace:
     def track_leaf(self, tensor: Tensor) -> None:
         """Remember a traced tensor that `requires_grad_()` made a leaf."""
         self._traced_leaves.append(tensor)
+        if not tensor._chain:
+            tensor._storage.leaf = tensor  # type: ignore[union-attr]
+
+    def is_leaf(self, tensor: Tensor) -> bool:
+        """Whether no operation on tensors that require gradients made a traced tensor."""
+        return not tensor._requires_grad or any(t is tensor for t in self._traced_leaves)
 
     # ---- values ---------------------------------------------------------------------------
 
@@ -186,18 +221,18 @@ class Trace:
             value = found
         return value
 
+    def versions(self, tensor: Tensor) -> list[SSAValue]:
+        """The values a tensor stood for, the present one first: a leaf may have been written."""
+        value = self.value(tensor)
+        storage = tensor._storage
+        storage = self.lifted[id(storage)] if isinstance(storage, Storage) else storage
+        return [value, *reversed(storage.past)] if storage.leaf is tensor else [value]
+
     def record(self, op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
         """Emit an operator; a view shares the memory of its operand."""
         tracked = any(isinstance(x, Tensor) and x._requires_grad for x in operands)
-        if issubclass(op, View):
-            (x,) = operands
-            (meta,) = infer(op, [x._meta], attrs)
-            storage = self.lift(x) if isinstance(x._storage, Storage) else x._storage
-            chain = concrete_chain(x) if isinstance(x._storage, Storage) else x._chain
-            out = Tensor._traced(storage, meta, (*chain, (op, attrs)))
-            out._requires_grad = tracked and is_grad_enabled()
-            self.value(out)  # emitted here, so that errors and locations are the user's line
-            return out
+        if op is Detach or (issubclass(op, View) and _shares_memory(op, operands[0], attrs)):
+            return self._view(op, operands[0], attrs, tracked)
         if op is Constant:
             return self.constant(attrs)
         values = [self.value(x) for x in operands]
@@ -210,6 +245,18 @@ class Trace:
         out = [self.wrap(r, tracked and is_grad_enabled()) for r in results]
         return out[0] if len(out) == 1 else tuple(out)
 
+    def _view(self, op: type[Op], x: Tensor, attrs: dict[str, Any], tracked: bool) -> Tensor:
+        """The same memory, seen through one more operator."""
+        (meta,) = infer(op, [x._meta], attrs)
+        storage = self.lift(x) if isinstance(x._storage, Storage) else x._storage
+        chain = concrete_chain(x) if isinstance(x._storage, Storage) else x._chain
+        if op is not Detach or tracked:
+            chain = (*chain, (op, attrs))
+        out = Tensor._traced(storage, meta, chain)
+        out._requires_grad = tracked and op is not Detach and is_grad_enabled()
+        self.value(out)  # emitted here, so that errors and locations are the user's line
+        return out
+
     def constant(self, attrs: dict[str, Any]) -> Tensor:
         """A constant; equal ones are one value."""
         array = attrs["value"]
@@ -221,8 +268,6 @@ class Trace:
 
     def detached(self, value: SSAValue) -> SSAValue:
         """`value` through an explicit `detach`, so that the text says where gradients stop."""
-        from ..ir.ops.casting import Detach
-
         found = self._detached.get(value)
         if found is None:
             found = self.builder.emit(Detach, [value], {}).results[0]
@@ -241,12 +286,19 @@ class Trace:
             storage, chain = self.lift(tensor), concrete_chain(tensor)
         else:
             storage, chain = tensor._storage, tensor._chain
-        bases = [storage.value]
+        leaf = storage.leaf is not None
+        if not leaf and any(op is Detach for op, _ in chain):
+            raise RuntimeError(
+                "a computed tensor that requires grad is written through detach() or .data: while "
+                "tracing, its gradient would be lost. Write into a clone() of it."
+            )
+        bases = [self.detached(storage.value) if leaf else storage.value]
         for op, attrs in chain[:-1]:
             bases.append(self.builder.emit(op, [bases[-1]], attrs).results[0])
         for (op, attrs), base in reversed(list(zip(chain, bases, strict=False))):
-            assert issubclass(op, View)
-            value = op.unview(base, value, attrs)
+            if op is not Detach:
+                assert issubclass(op, View)
+                value = op.unview(base, value, attrs)
         storage.write(value)
 
     # ---- gradients ------------------------------------------------------------------------
@@ -262,11 +314,17 @@ class Trace:
 
     def _lift_grad(self, tensor: Tensor) -> Tensor | None:
         """The `.grad` that a tensor has when the program is called, as an input."""
-        grad = tensor._grad
-        if grad is None or tensor._is_traced:
+        _, source = self._arguments.get(id(tensor), (0, tensor))
+        grad = source._grad
+        if grad is None or source._is_traced:
             return grad
-        name = f"{self.name_of(tensor)}.grad"
-        return Tensor._traced(self._input(name, "state", grad._meta, owner=tensor), grad._meta)
+        name, owner = f"{self.leaf_name(tensor)}.grad", self.owner(tensor)
+        return Tensor._traced(self._input(name, "state", grad._meta, owner=owner), grad._meta)
+
+    def leaf_name(self, tensor: Tensor) -> str:
+        """The name of an argument, or the path of a concrete tensor."""
+        owner = self.owner(tensor)
+        return self.inputs[owner].name if isinstance(owner, int) else self.name_of(owner)
 
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         self.grads[id(tensor)] = (tensor, grad)
@@ -275,6 +333,35 @@ class Trace:
         """Inputs that require gradients, in the order of their first use."""
         lifted = [i.tensor for i in self.inputs if i.tensor is not None]
         return [t for t in lifted if t._requires_grad] + self._traced_leaves
+
+
+def traced_base(tensor: Tensor) -> Tensor | None:
+    """The leaf whose memory a traced tensor is a view of, if it is one."""
+    storage = tensor._storage
+    if not isinstance(storage, TracedStorage) or any(op is Detach for op, _ in tensor._chain):
+        return None
+    return storage.leaf
+
+
+def strides_of(tensor: Tensor) -> tuple[Dim, ...]:
+    """The strides that a tensor has when the program runs; memory itself is row-major."""
+    if isinstance(tensor._storage, Storage):
+        return tensor._strides
+    shape = meta_of(tensor._storage.value).shape
+    strides = contiguous_strides(shape)
+    for op, attrs in tensor._chain:
+        (meta,) = infer(op, [TensorMeta(shape, tensor.dtype)], attrs)
+        found = view_strides(op.name, attrs, shape, strides)
+        assert found is not None, "a view shares memory"
+        shape, strides = meta.shape, found
+    return strides
+
+
+def _shares_memory(op: type[Op], x: Tensor, attrs: dict[str, Any]) -> bool:
+    """Whether a view operator gives a view: a reshape may have to move elements."""
+    if op.name != "calque.reshape":
+        return True
+    return view_strides(op.name, attrs, x._meta.shape, strides_of(x)) is not None
 
 
 def concrete_chain(tensor: Tensor) -> tuple[ViewStep, ...]:
