@@ -88,14 +88,17 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
+            ready: list[tuple[dict[str, Any], Tensor, Tensor, dict[str, Any]]] = []
             for number, group in enumerate(self.param_groups):
                 options = self._options(number, group)
                 found = [(p, p.grad) for p in group["params"]]
-                ready = [(p, g, self._states(p, group)) for p, g in found if g is not None]
-                self._advance([state for _, _, state in ready])
-                for p, grad, state in ready:
-                    self._update(options, p, grad, state)
+                ready += [
+                    (options, p, g, self._states(p, group)) for p, g in found if g is not None
+                ]
             self._young_step = None
+            self._advance([state for *_, state in ready])
+            for options, p, grad, state in ready:
+                self._update(options, p, grad, state)
         return loss
 
     def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:
@@ -112,9 +115,18 @@ class Optimizer:
         return options
 
     def _advance(self, states: list[dict[str, Any]]) -> None:
-        """Count a step; parameters that began together share one counter."""
-        counters = {id(s["step"]): s["step"] for s in states if "step" in s}
-        for counter in counters.values():
+        """Count a step; parameters that began together share one counter until one is left out."""
+        sharing: dict[int, list[dict[str, Any]]] = {}
+        for state in states:
+            if "step" in state:
+                sharing.setdefault(id(state["step"]), []).append(state)
+        for key, group in sharing.items():
+            if sum(id(s.get("step")) == key for s in self.state.values()) > len(group):
+                with untraced():
+                    own = group[0]["step"].clone()
+                for state in group:
+                    state["step"] = own
+            counter = group[0]["step"]
             assign(counter, counter + 1)
 
     def _new_step(self) -> Tensor:

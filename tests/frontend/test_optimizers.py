@@ -168,3 +168,20 @@ def test_a_schedule_does_not_compile_again() -> None:
         run(calque.tensor(X), calque.tensor(Y))
         schedule.step()
     assert run.compiles == 1
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+def test_every_parameter_counts_its_own_steps(wrap: Any) -> None:
+    """Constant gradients move Adam's parameters by lr a step, whatever groups they are in."""
+    a, b, c = (nn.Parameter(calque.zeros(1)) for _ in range(3))
+    optimizer = optim.Adam([{"params": [a]}, {"params": [b, c]}], lr=0.5)
+
+    @wrap
+    def step(both: bool) -> None:
+        optimizer.zero_grad()
+        ((a + b + c) if both else (a + b)).sum().backward()
+        optimizer.step()
+
+    for both in (True, False, True):
+        step(both)
+    assert [p.item() for p in (a, b, c)] == pytest.approx([-1.5, -1.5, -1.0], abs=1e-5)
