@@ -126,6 +126,7 @@ class Optimizer:
                     own = group[0]["step"].clone()
                 for state in group:
                     state["step"] = own
+                Epoch.bump()
             counter = group[0]["step"]
             assign(counter, counter + 1)
 
