@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Operation, SSAValue
 
 from .scalar import ScalarBuilder
-from .sym import Dim, Expr, Func, floordiv, mod, smax, smin, symbol
+from .sym import Dim, Expr, Func, floordiv, mod, smax, smin
 
 _INDEX = IndexType()
 
@@ -73,20 +73,20 @@ class SizeBuilder:
         return made
 
 
-def dim_of(value: SSAValue, names: Mapping[SSAValue, str]) -> Dim:
-    """The size that index arithmetic computes from the size arguments in `names`.
+def dim_of(value: SSAValue, known: Mapping[SSAValue, Dim]) -> Dim:
+    """The size that index arithmetic computes from the sizes in `known`.
 
     Raises ValueError for any other value.
     """
-    if value in names:
-        return symbol(names[value])
+    if value in known:
+        return known[value]
     op = value.owner
     if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
         return op.value.value.data
     rule = _RULES.get(type(op)) if isinstance(op, Operation) else None
     if rule is None or not isinstance(op, Operation):
         raise ValueError(f"the size {value} is not computed from sizes of inputs")
-    return rule(dim_of(op.operands[0], names), dim_of(op.operands[1], names))
+    return rule(dim_of(op.operands[0], known), dim_of(op.operands[1], known))
 
 
 _RULES: dict[type[Operation], Callable[[Any, Any], Dim]] = {

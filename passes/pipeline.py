@@ -19,6 +19,7 @@ from .dce import Dce, dce
 from .decompose import Decompose, decompose
 from .fuse import Fuse, fuse
 from .lower_to_linalg import LowerToLinalg, lower_module
+from .outline_linalg import OutlineLinalg, outline_linalg
 from .parallelize import Parallelize, parallelize_module
 from .plan_memory import PlanMemory, plan_memory
 from .tile import Tile, tile_module
@@ -49,6 +50,7 @@ PASSES: dict[str, type[ModulePass]] = {
         Decompose,
         Fuse,
         LowerToLinalg,
+        OutlineLinalg,
         Bufferize,
         PlanMemory,
         Tile,
@@ -98,6 +100,7 @@ STEPS: tuple[Step, ...] = (
     Step("dce", "graph", _each(lambda f: dce(f.body.block)), _nothing),
     Step("fuse", "graph", lambda m, _: fuse(m), lambda m, _: fuse(m, _APART)),
     Step("lower-to-linalg", "linalg", lambda m, _: lower_module(m)),
+    Step("outline-linalg", "linalg", lambda m, _: outline_linalg(m)),
     Step("bufferize", "kernel", lambda m, _: bufferize(m)),
     Step(
         "plan-memory",

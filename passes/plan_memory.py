@@ -30,7 +30,7 @@ from xdsl.passes import ModulePass
 
 from ..ir import dtype as dt
 from ..ir.sizes import SizeBuilder, dim_of
-from ..ir.sym import Dim, Expr, floordiv, gcd_of, product
+from ..ir.sym import Dim, Expr, floordiv, gcd_of, product, symbol
 from .kernels import INPLACE, RESULTS
 from .lower_to_linalg import SYMBOL
 from .signature import dims_of
@@ -103,7 +103,7 @@ def _symbols(main: func.FuncOp) -> dict[str, SSAValue]:
 
 def _liveness(main: func.FuncOp, functions: dict[str, func.FuncOp]) -> list[_Buffer]:
     """The buffers of the host with their lifetimes, operands that may be overwritten merged."""
-    names = {v: k for k, v in _symbols(main).items()}
+    names: dict[SSAValue, Dim] = {v: symbol(k) for k, v in _symbols(main).items()}
     seen = _Uses()
     seen.visit(main.body.block)
     buffers: dict[memref.AllocOp, _Buffer] = {}
@@ -199,7 +199,7 @@ def _written(kernel: func.FuncOp) -> int:
     return results.value.data if isinstance(results, IntegerAttr) else 0
 
 
-def _bytes(alloc: memref.AllocOp, names: dict[SSAValue, str]) -> Dim:
+def _bytes(alloc: memref.AllocOp, names: dict[SSAValue, Dim]) -> Dim:
     """The size of a buffer, rounded up to the alignment."""
     type_ = alloc.memref.type
     assert isinstance(type_, MemRefType)

@@ -21,7 +21,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, SSAValue
 
 from ..ir import sym
-from ..ir.sym import Expr
+from ..ir.sym import Dim, Expr
 from ..ir.types import Shape
 from .dims import DIMS, dims_attr, shape_from
 from .host_control import STEPS, shapes_of
@@ -75,6 +75,21 @@ def dims_of(host: func.FuncOp, role: str) -> list[Shape]:
             known = shape_from(dims) if isinstance(dims, ArrayAttr) else ()
             shapes.append(known or arg.type.get_shape())
     return shapes
+
+
+def argument_sizes(main: func.FuncOp) -> dict[SSAValue, Shape | Dim]:
+    """The shapes of main's tensors, and the sizes that are arguments themselves."""
+    args = main.body.block.args
+    given = main.arg_attrs.data if main.arg_attrs else [_NONE] * len(args)
+    found: dict[SSAValue, Shape | Dim] = {}
+    for i, (arg, attrs) in enumerate(zip(args, given, strict=True)):
+        if isinstance(arg.type, TensorType):
+            shape = shape_of(arg.type, attrs, _text(attrs, "calque.name") or f"arg{i}")
+            assert shape is not None
+            found[arg] = shape
+        elif isinstance(arg.type, IndexType):
+            found[arg] = sym.symbol(_text(attrs, SYMBOL) or f"size{i}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
