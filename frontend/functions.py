@@ -213,6 +213,11 @@ def view(input: Any, shape: Sequence[Dim]) -> Tensor:
     return out
 
 
+def flip(input: Any, dims: int | Sequence[int]) -> Tensor:
+    """A copy with dimensions in reverse order."""
+    return clone(ops.flip(input, dims))
+
+
 def repeat(input: Any, repeats: Sequence[Dim]) -> Tensor:
     """The whole tensor laid side by side along each dimension, new leading ones included."""
     m = meta(input)
@@ -313,7 +318,7 @@ def fill_(input: Tensor, value: Any) -> Tensor:
 
 
 __all__ = [
-    "add", "addcdiv", "addcmul", "allclose", "bmm", "cat", "clone", "div", "dot", "equal",
+    "add", "addcdiv", "addcmul", "allclose", "bmm", "cat", "clone", "div", "dot", "equal", "flip",
     "index_add", "index_fill", "lerp", "masked_fill", "masked_select", "mm", "mv", "outer",
     "repeat", "scatter", "split", "stack", "sub", "t", "tile", "tril", "triu",
 ]  # fmt: skip

@@ -97,7 +97,7 @@ class Shapes(TensorBase):
 
     def flip(self, *dims: Any) -> Tensor:
         """Dimensions in reverse order."""
-        return ops.flip(self, _ints(dims))
+        return fn.flip(self, _ints(dims))
 
     # ---- parts ----------------------------------------------------------------------------
 

@@ -31,7 +31,6 @@ from ..ir.ops import (
     exp2,
     expm1,
     flatten,
-    flip,
     floor,
     floor_divide,
     gather,
@@ -93,7 +92,7 @@ from ..ir.ops import (
 __all__ = [
     "abs", "acos", "all", "amax", "amin", "any", "argmax", "argmin", "asin", "atan", "atan2",
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "chunk",
-    "clamp", "cos", "cosh", "detach", "eq", "erf", "exp", "exp2", "expm1", "flatten", "flip",
+    "clamp", "cos", "cosh", "detach", "eq", "erf", "exp", "exp2", "expm1", "flatten",
     "floor", "floor_divide", "gather", "ge", "gt", "index_copy", "index_select", "isfinite",
     "isinf", "isnan", "le", "log", "log10", "log1p", "log2", "log_softmax", "logical_and",
     "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "matmul", "maximum", "minimum",
