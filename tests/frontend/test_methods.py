@@ -204,6 +204,16 @@ def test_view_shares_and_reshape_may_copy() -> None:
         x.T.view(12)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+def test_flip_copies(wrap: Any) -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x.clone()
+        y.flip(0).zero_()
+        return y
+
+    np.testing.assert_array_equal(wrap(f)(calque.tensor(X)).numpy(), X)
+
+
 def test_contiguous_is_itself() -> None:
     x = calque.tensor(X)
     assert x.contiguous() is x
