@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import FunctionType, ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
@@ -40,6 +40,9 @@ class _Entry:
     order: tuple[tuple[int, int], ...]  # where each size symbol is read: (operand, dimension)
 
 
+# The attribute of operators that make tensors which says how many elements; it may vary too.
+_SIZES = {"calque.random_bits": "shape", "calque.iota": "size"}
+
 _programs: dict[Any, _Entry] = {}
 _lock = threading.Lock()
 
@@ -54,7 +57,7 @@ def execute(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> lis
         return [_view(op, operands[0], attrs, results[0])]
     if op.name == "calque.detach":
         return [_alias(operands[0])]
-    if check_devices([m for m in metas if m.rank] or metas) == "meta":
+    if check_devices([m for m in metas if m.rank] or metas or results) == "meta":
         return [empty_concrete(_on(m, "meta")) for m in results]
     return _run(op, [aligned(x) for x in operands], attrs, results)
 
@@ -121,6 +124,12 @@ def _run(
     flat = issubclass(op, Elementwise) and len(set(shapes)) == 1 and len(shapes[0]) != 1
     if flat:
         shapes = [(x.numel(),) for x in operands]
+    if op.name in _SIZES:
+        # Like the sizes of one more operand. Elements are numbered in order: the rank is free.
+        key = _SIZES[op.name]
+        count = attrs[key] if isinstance(attrs[key], int) else prod(attrs[key])
+        shapes.append((count,))
+        attrs = {**attrs, key: count if isinstance(attrs[key], int) else (count,)}
     entry = _lookup(op, operands, shapes, attrs)
     sizes = tuple(shapes[i][d] for i, d in entry.order)
     call = entry.program.prepare(sizes)
@@ -141,7 +150,7 @@ def _lookup(
         op.name,
         tuple(x.dtype.name for x in operands),
         tuple(map(_pattern, shapes)),
-        tuple((k, _key(v)) for k, v in attrs.items()),
+        tuple((k, _key(v)) for k, v in attrs.items() if k != _SIZES.get(op.name)),
     )
     found = _programs.get(key)
     if found is None:
@@ -164,6 +173,13 @@ def _build(
 ) -> tuple[_Entry, bool]:
     """Compile the one-operator program; whether it holds for these sizes only."""
     symbolic, examples, order, guarded = _symbols(op, operands, shapes, attrs)
+    free: list[str] = []
+    if op.name in _SIZES and shapes[-1][0] > 1:
+        key = _SIZES[op.name]
+        free, size = ["n"], sym.symbol("n")
+        attrs = {**attrs, key: size if isinstance(attrs[key], int) else (size,)}
+        examples["n"] = shapes[-1][0]
+        order.append(("n", (len(operands), 0)))
     block = Block(arg_types=[to_type(m) for m in symbolic])
     env = sym.SymEnv(examples)
     with env, Builder(block) as builder:
@@ -172,6 +188,8 @@ def _build(
     type_ = FunctionType.from_lists([a.type for a in block.args], [r.type for r in made.results])
     func = FuncOp("main", type_, Region(block))
     set_guards(func, env.guards)
+    if free:
+        func.attributes["calque.symbols"] = ArrayAttr([StringAttr(name) for name in free])
     program = compile_graph(ModuleOp([func]))
     by_name = dict(order)
     return _Entry(program, tuple(by_name[s] for s in program.symbols)), guarded
@@ -184,7 +202,7 @@ def _symbols(
     examples: dict[str, int] = {}
     places: dict[str, tuple[int, int]] = {}
     metas: list[TensorMeta] = []
-    for i, (x, shape) in enumerate(zip(operands, shapes, strict=True)):
+    for i, (x, shape) in enumerate(zip(operands, shapes, strict=False)):
         dims: list[sym.Dim] = []
         for d, size in enumerate(shape):
             if size < 2:

@@ -145,3 +145,14 @@ def test_dropout() -> None:
     assert (F.dropout(x, 1.0).detach().numpy() == 0).all()
     with pytest.raises(ValueError, match="between 0 and 1"):
         F.dropout(x, 1.5)
+
+
+def test_eager_draws_of_all_sizes_are_one_program() -> None:
+    from calque.frontend import eager
+
+    for shape in ((5,), (3, 4)):
+        calque.rand(*shape)
+    known = len(eager._programs)
+    for shape in ((6,), (77,), (2, 9), (5, 5)):
+        calque.rand(*shape)
+    assert len(eager._programs) == known
