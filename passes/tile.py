@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import bufferization, cf, func, scf
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, SSAValue
@@ -22,6 +22,7 @@ from .schedules.gpu_emit import DeviceEmitter
 from .schedules.gpu_matmul import choose_tiles, write_product_gpu
 from .schedules.gpu_reduce import write_block_reduction
 from .schedules.gpu_vectors import state_alignment
+from .schedules.heroes import check_hero, contracts, hero_of
 from .schedules.index import Ix, Space
 from .schedules.matmul import write_product
 from .schedules.nest import write_results
@@ -30,10 +31,7 @@ from .schedules.product import find_product
 from .schedules.reduction import lanes_of, write_reduction
 from .schedules.scatter import scratch, write_loop
 
-# Whether a group has a product of matrices; where it may be either, the operations decide.
-_CONTRACTS = {"matmul": True, "conv": True, "rowwise": False, "reduce": False}
-
-KERNEL, HERO = "calque.kernel", "calque.hero"
+KERNEL = "calque.kernel"
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,8 @@ def tile(kernel: func.FuncOp, target: Target, blocking: Blocking = DEFAULT) -> N
     """
     block = kernel.body.block
     old = list(block.ops)
-    hero = kernel.attributes.get(HERO)
-    access = Access(
-        Space(),
-        lambda element: lanes_of(target, element),
-        contract=_CONTRACTS.get(hero.data) if isinstance(hero, StringAttr) else None,
-    )
+    check_hero(kernel, old)
+    access = Access(Space(), lambda element: lanes_of(target, element), contracts(hero_of(kernel)))
     results = _results(access, old)
     last = old.pop()
     last.detach()
@@ -104,7 +98,10 @@ def _results(access: Access, ops: Iterable[Operation]) -> list[tuple[SSAValue, M
             for d, extent in enumerate(access.shape(op.source)):
                 access.same_size(op.dest, d, extent)
             found.append(op)
-    return [(op.source, access.memref(op.dest)) for op in found]
+    results: list[tuple[SSAValue, Memory]] = []
+    for op in found:
+        results += access.pieces(op.source, access.memref(op.dest))
+    return results
 
 
 def _write_loops(

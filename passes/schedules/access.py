@@ -9,6 +9,7 @@ left are loads from the kernel's memrefs, arithmetic, and reductions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from xdsl.dialects import arith, bufferization, cf, math, memref, tensor
 from xdsl.dialects.builtin import TensorType
@@ -18,7 +19,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from .expr import Check, Expr, Guards, Memory
 from .generic import Generic
-from .index import Space
+from .index import ZERO, Space
 from .moves import MOVES, constant, extract
 from .scalars import Env, Indices, ScheduleError, holds, scalar_operands
 from .shapes import Shapes, divides
@@ -61,6 +62,19 @@ class Access(Shapes):
         found = self._values.get(key)
         if found is None:
             found = self._values[key] = self._element(value, indices, guards)
+        return found
+
+    def pieces(self, value: SSAValue, memory: Memory) -> list[tuple[SSAValue, Memory]]:
+        """The tensors that a result is joined from, each with the part of memory that it fills."""
+        op = value.owner
+        if not isinstance(op, tensor.ConcatOp) or value in self.memory:
+            return [(value, memory)]
+        axis = op.dim.value.data
+        origin = list(memory.origin or [ZERO] * len(memory.shape))
+        found: list[tuple[SSAValue, Memory]] = []
+        for part in op.inputs:
+            found += self.pieces(part, replace(memory, origin=tuple(origin)))
+            origin[axis] = origin[axis] + self.shape(part)[axis]
         return found
 
     def read(self, memory: Memory, indices: Indices, guards: Guards) -> Expr:

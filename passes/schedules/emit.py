@@ -39,10 +39,11 @@ from .expr import (
     Reduce,
     Result,
 )
-from .index import ONE, Ix, is_nonnegative, lane_step
+from .index import ONE, Ix, is_nonnegative
 from .indices import IndexWriter
 from .numbers import TRUE, number
 from .options import Blocking
+from .steps import lane_step
 from .writer import SGE, SLT, Lane
 
 _DIVIDES = (

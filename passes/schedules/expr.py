@@ -21,7 +21,8 @@ INDEX = IndexType()
 @dataclass(slots=True, eq=False)
 class Memory:
     """A memref that elements are read from or written to; strides are in elements. With
-    `source` it is that memory with each of `runs` of dimensions made one."""
+    `source` it is that memory with each of `runs` of dimensions made one. `origin`, if given, is
+    where a tensor that fills a part of it begins."""
 
     memref: SSAValue
     element: Attribute
@@ -32,6 +33,7 @@ class Memory:
     runs: tuple[tuple[int, ...], ...] = ()
     # Loops in which the content changes: what is read there is read anew.
     deps: int = 0
+    origin: tuple[Ix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

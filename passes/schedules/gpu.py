@@ -21,7 +21,7 @@ from .gpu_emit import DeviceEmitter
 from .gpu_reduce import is_shared, values_of
 from .gpu_vectors import vector_width
 from .index import Atom, Ix, product
-from .nest import Store, choose_loops, reduces_of, score_of
+from .plan import Store, choose_loops, reduces_of, score_of
 from .writer import EQ, Lane
 
 THREADS = 256

@@ -17,8 +17,8 @@ from ...ir.tile import WARP, BarrierOp
 from .expr import INDEX, Const, Expr
 from .gpu_emit import DeviceEmitter
 from .index import Atom, Ix, Space
-from .nest import score
 from .numbers import NO_FASTMATH, number
+from .plan import score
 from .product import Product
 from .writer import Lane
 

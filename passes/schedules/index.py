@@ -90,7 +90,7 @@ class Ix:
             out[monomial] = out.get(monomial, 0) + coefficient
         if self.divides or other.divides:
             _rejoin(out)
-        return _normal(out)
+        return polynomial(out)
 
     def __sub__(self, other: Ix) -> Ix:
         return self + other * Ix.of(-1)
@@ -107,7 +107,7 @@ class Ix:
                 out[m] = out.get(m, 0) + c1 * c2
         if self.divides or other.divides:
             _rejoin(out)
-        return _normal(out)
+        return polynomial(out)
 
     def __repr__(self) -> str:
         return " + ".join(
@@ -135,7 +135,8 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
     return tuple(sorted(a + b, key=_order)) if b else a
 
 
-def _normal(terms: Mapping[Monomial, int]) -> Ix:
+def polynomial(terms: Mapping[Monomial, int]) -> Ix:
+    """A polynomial from its terms in any order."""
     kept = [(m, c) for m, c in terms.items() if c]
     kept.sort(key=lambda term: [a.order for a in term[0]])
     return Ix(tuple(kept))
@@ -300,7 +301,7 @@ def _split(a: Ix, b: Ix) -> tuple[Ix, Ix]:
             rest[monomial] = coefficient % scale
         else:
             rest[monomial] = coefficient
-    return _normal(exact), _normal(rest)
+    return polynomial(exact), polynomial(rest)
 
 
 def _without(monomial: Monomial, factor: Monomial) -> Monomial | None:
@@ -381,57 +382,4 @@ def coefficient(x: Ix, loop: Atom) -> Ix | None:
             out[tuple(rest)] = c
         elif any(a.deps & loop.deps for a in monomial):
             return None
-    return _normal(out)
-
-
-def lane_step(x: Ix, loop: Atom, width: int) -> Ix | None:
-    """How much an index grows from one iteration of a loop to the next, within blocks of `width`
-    iterations that begin at multiples of `width`; None where the steps differ.
-
-    With blocks of 16, ``floordiv(i, 64)`` grows by 0 and ``mod(i, 64)`` by 1.
-    """
-    out: dict[Monomial, int] = {}
-    for monomial, c in x.terms:
-        moving: list[Atom] = []
-        for atom in monomial:
-            if atom.deps & loop.deps:
-                step = _atom_step(atom, loop, width)
-                if step is None:
-                    return None
-                if step:
-                    moving.append(atom)
-        if len(moving) > 1:
-            return None
-        if moving:
-            rest = list(monomial)
-            rest.remove(moving[0])
-            out[tuple(rest)] = out.get(tuple(rest), 0) + c
-    return _normal(out)
-
-
-def _atom_step(atom: Atom, loop: Atom, width: int) -> int | None:
-    if atom is loop:
-        return 1
-    if atom.kind not in ("floordiv", "mod"):
-        return None
-    whole, divisor = atom.args[:2]
-    step = lane_step(whole, loop, width)
-    if step is None or divisor.deps & loop.deps:
-        return None
-    if not step.terms:
-        return 0
-    number = divisor.constant
-    if step != ONE or number is None or number % width or not _is_multiple(whole, loop, width):
-        return None
-    return 0 if atom.kind == "floordiv" else 1
-
-
-def _is_multiple(x: Ix, loop: Atom, width: int) -> bool:
-    """Whether an index is a multiple of `width` wherever the loop's is."""
-    for monomial, c in x.terms:
-        if c % width == 0 or loop in monomial:
-            continue
-        inner = [a for a in monomial if a.kind == "mod" and (a.args[1].constant or 1) % width == 0]
-        if not any(_is_multiple(a.args[0], loop, width) for a in inner):
-            return False
-    return True
+    return polynomial(out)

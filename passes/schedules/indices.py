@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Operation, SSAValue
 
 from .expr import INDEX, Expr
-from .index import Atom, Ix, is_nonnegative, lane_step
+from .index import Atom, Ix, is_nonnegative
+from .steps import lane_step
 from .writer import Scope, Writer
 
 # By kind of atom, and whether the first operand is known not to be negative.

@@ -19,8 +19,8 @@ from .access import Access
 from .emit import is_row
 from .expr import Apply, Expr, Load, Memory, Reduce, Result, walk
 from .index import ONE, ZERO, Atom, Ix, coefficient
-from .nest import Store, choose_loops
 from .options import Blocking
+from .plan import Store, choose_loops
 
 K_WHOLE, K_BLOCK = 768, 512
 """The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""

@@ -17,7 +17,8 @@ from .access import Access
 from .emit import Emitter
 from .expr import Load, Memory, walk
 from .index import Ix
-from .nest import Store, plan_stores, write_nests, write_results
+from .nest import write_nests, write_results
+from .plan import Store, plan_stores
 from .scalars import ScheduleError
 from .shapes import kept_dims, row_major
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from calque.ir.target import Target
+from calque.passes.schedules.heroes import HeroWarning
 from calque.passes.schedules.scalars import ScheduleError
 from calque.passes.tile import tile
 from codegen import machine
@@ -238,3 +239,54 @@ def test_an_operation_without_schedule_is_named() -> None:
     ((_, op),) = machine.functions(parse(text)).items()
     with pytest.raises(ScheduleError, match=r"tensor\.reshape"):
         tile(op, Target.host())
+
+
+def test_a_hero_that_the_body_does_not_keep() -> None:
+    text = kernel([("x", "4xf32")], [("out", "4xf32")], "", "matmul").replace("%rout", "%tx")
+    with pytest.warns(HeroWarning, match='@k has the hero "matmul" but reduces nothing'):
+        k = Tiled(text)
+    x, out = random(4), np.zeros(4, "f4")
+    assert k(x, out) == 0
+    np.testing.assert_array_equal(out, x)
+
+
+def test_joined_tensors_are_written_piece_by_piece() -> None:
+    body = """
+  %rout = tensor.concat dim(1) %tx, %ty, %tx
+      : (tensor<3x5xf32>, tensor<3x70xf32>, tensor<3x5xf32>) -> tensor<3x80xf32>"""
+    k = Tiled(kernel([("x", "3x5xf32"), ("y", "3x70xf32")], [("out", "3x80xf32")], body, "view"))
+    assert not any(op.name == "arith.select" for op in k.op.walk())
+    x, y, out = random(3, 5), random(3, 70), np.zeros((3, 80), "f4")
+    assert k(x, y, out) == 0
+    np.testing.assert_array_equal(out, np.concatenate([x, y, x], 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (2, 64), (3, 200), (2, 1000)])
+def test_argmax_takes_the_first(shape: tuple[int, int]) -> None:
+    body = """
+  %low = arith.constant 0xff800000 : f32
+  %most = arith.constant 9223372036854775807 : i64
+  %ev = tensor.empty(%N) : tensor<?xf32>
+  %ei = tensor.empty(%N) : tensor<?xi64>
+  %fv = linalg.fill ins(%low : f32) outs(%ev : tensor<?xf32>) -> tensor<?xf32>
+  %fi = linalg.fill ins(%most : i64) outs(%ei : tensor<?xi64>) -> tensor<?xi64>
+  %v, %rout = linalg.generic {indexing_maps = [#id, #row, #row],
+      iterator_types = ["parallel", "reduction"]}
+      ins(%tx : tensor<?x?xf32>) outs(%fv, %fi : tensor<?xf32>, tensor<?xi64>) {
+  ^bb0(%new: f32, %old: f32, %at: i64):
+    %j = linalg.index 1 : index
+    %here = arith.index_cast %j : index to i64
+    %more = arith.cmpf ogt, %new, %old : f32
+    %same = arith.cmpf oeq, %new, %old : f32
+    %first = arith.cmpi slt, %here, %at : i64
+    %tie = arith.andi %same, %first : i1
+    %take = arith.ori %more, %tie : i1
+    %a = arith.select %take, %new, %old : f32
+    %b = arith.select %take, %here, %at : i64
+    linalg.yield %a, %b : f32, i64
+  } -> (tensor<?xf32>, tensor<?xi64>)"""
+    x = np.random.default_rng(0).integers(0, 5, shape).astype("f4")
+    out = np.zeros(shape[0], "i8")
+    text = kernel([("x", "?x?xf32")], [("out", "?xi64")], body, "rowwise", ["N"])
+    assert Tiled(text)(x, out, sizes=[shape[0]]) == 0
+    np.testing.assert_array_equal(out, x.argmax(1))

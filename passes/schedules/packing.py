@@ -1,0 +1,182 @@
+"""Copying parts of the factors of a product into scratch, in the order in which they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from xdsl.dialects import arith, memref, vector
+from xdsl.dialects.builtin import DenseArrayBase, MemRefType, i32
+from xdsl.ir import Attribute, SSAValue
+
+from .emit import Emitter
+from .expr import INDEX, Expr
+from .index import ZERO, Atom, Ix, Space
+from .numbers import number
+from .plan import score
+from .product import K_BLOCK, K_WHOLE, Product
+from .transpose import transpose
+from .writer import Lane
+
+
+class Packing:
+    """What a task packs. `first_column` is the loop over the first columns of tasks; `b` is the
+    memref that B is read from, panels if it is packed."""
+
+    def __init__(self, space: Space, e: Emitter, p: Product) -> None:
+        self.space, self.e, self.p = space, e, p
+        self.blocks = p.tile
+        k = p.k.extent.constant
+        self.k_most = K_WHOLE if k is None else k if k <= K_WHOLE else K_BLOCK
+        self.first_column = space.loop(p.n)
+        self.b: SSAValue | None = None
+
+    def single_chunk(self) -> bool:
+        n = self.p.n.constant
+        return n is not None and n <= self.blocks.nc
+
+    def panel_loop(self, stop: Ix, body: Callable[[Ix], None]) -> None:
+        """Over the panels of a task, by their distance from its first column."""
+        number, nr = stop.constant, self.blocks.nr
+        if number is not None and number <= nr:
+            if number:
+                body(ZERO)
+            return
+        column = self.space.loop(stop)
+        bounds = (self.e.int_(0), self.e.index(stop), self.e.int_(nr))
+        self.e.for_(bounds, column, (), lambda _: none(body(Ix.of(column))))
+
+    def origin_column(self) -> Ix:
+        return ZERO if self.single_chunk() else Ix.of(self.first_column)
+
+    def panel_rows(self) -> int:
+        """Rows of scratch for a panel, so many that its first row is a multiple of its columns."""
+        nr = self.blocks.nr
+        return -(-max(1, self.k_most) // nr) * nr
+
+    def panels(self) -> SSAValue:
+        """Scratch for the panels of a task, one below the other."""
+        t = self.blocks
+        return self.alloca(self.p.element, [t.nc // t.nr * self.panel_rows(), t.nr])
+
+    def pack_b(self, start: Ix, length: Ix) -> None:
+        """Copy the task's columns of a block of B into panels."""
+        p, t, space = self.p, self.blocks, self.space
+        first = self.origin_column()
+        stop = p.n if self.single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
+        across = score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right)
+
+        def panel(column: Ix) -> None:
+            row = column * Ix.of(self.panel_rows() // t.nr)
+            for j in range(0, t.nr, t.width):
+                at = first + column + Ix.of(j)
+                if across:
+                    self._pack_rows(p.right, p.k, p.columns, at, start, length, self.b, row, j)
+                else:
+                    self.pack_across(at, start, length, row, j)
+
+        panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr))
+        self.panel_loop(panels * Ix.of(t.nr), panel)
+
+    def _pack_rows(
+        self,
+        value: Expr,
+        along: Atom,
+        lane: Atom,
+        at: Ix,
+        start: Ix,
+        length: Ix,
+        target: SSAValue | None,
+        row: Ix,
+        column: int,
+    ) -> None:
+        """Vectors along `lane` from `at` on, for each step of `along`; zeros beyond the end."""
+        e, width = self.e, self.blocks.width
+        assert target is not None
+
+        def step(k: SSAValue) -> Sequence[SSAValue]:
+            mask = self._mask(lane, at)
+            with e.inside(e.top.block, {lane: e.index(at)}, Lane(lane, width, mask)):
+                made = self._masked(e.wide(value, width), mask, value.type)
+                to = e.add(e.sub(k, e.index(start)), e.index(row))
+                operands = [made, target, to, e.int_(column)]
+                e.do(vector.StoreOp.create(operands=operands))
+            return ()
+
+        e.for_((e.index(start), e.index(start + length), e.int_(1)), along, (), step)
+
+    def _mask(self, lane: Atom, at: Ix) -> SSAValue | None:
+        """The lanes that exist, None for all."""
+        width, extent = self.blocks.width, lane.extent.constant
+        if extent is not None and extent % self.blocks.nr == 0:
+            return None
+        return self.e.mask(self.e.index(lane.extent - at), width)
+
+    def _masked(self, value: SSAValue, mask: SSAValue | None, element: Attribute) -> SSAValue:
+        """The value, 0 in lanes that do not exist."""
+        if mask is None:
+            return value
+        zero = self.e.splat(number(0, element), element, self.blocks.width)
+        return self.e.put(arith.SelectOp, (mask, value, zero), value.type)
+
+    def pack_across(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int) -> None:
+        """Square blocks of a B whose columns are contiguous, transposed in registers."""
+        e, p, width = self.e, self.p, self.blocks.width
+        stop = start + length
+
+        def block(k: SSAValue) -> Sequence[SSAValue]:
+            here = self.space.loop(stop)
+            with e.inside(e.top.block, {here: k}):
+                left = e.sub(e.index(stop), k)
+                columns = []
+                for j in range(width):
+                    n = e.index(at + Ix.of(j))
+                    there = e.less(n, e.index(p.n))
+                    count = e.put(arith.SelectOp, (there, left, e.int_(0)), INDEX)
+                    mask = e.mask(count, width)
+                    loops = {p.columns: n, p.k: k}
+                    with e.inside(e.top.block, loops, Lane(p.k, width, mask)):
+                        value = e.wide(p.right, width)
+                        columns.append(self._masked(value, mask, p.right.type))
+                to = e.add(e.sub(k, e.index(start)), e.index(row))
+                for i, made in enumerate(transpose(e, columns)):
+                    operands = [made, self.b, e.add(to, e.int_(i)), e.int_(column)]
+                    e.do(vector.StoreOp.create(operands=operands))
+            return ()
+
+        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
+
+    def pack_a(self, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
+        """Compute the rows of A that a tile needs, for a block of K."""
+        e, p, width = self.e, self.p, self.blocks.width
+        target = self.alloca(p.element, [mr, self.panel_rows()])
+        stop = start + length
+        at = self.space.loop(stop)
+
+        def vectors(k: SSAValue) -> Sequence[SSAValue]:
+            with e.inside(e.top.block, {at: k}):
+                mask = e.mask(e.sub(e.index(stop), k), width)
+                to = e.sub(k, e.index(start))
+                for i in range(mr):
+                    loops = {p.k: k}
+                    if p.rows is not None:
+                        loops[p.rows] = e.index(row + Ix.of(i))
+                    with e.inside(e.top.block, loops, Lane(p.k, width, mask)):
+                        made = e.wide(p.left, width)
+                        e.do(vector.StoreOp.create(operands=[made, target, e.int_(i), to]))
+            return ()
+
+        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), vectors)
+        return target
+
+    def alloca(self, element: Attribute, shape: Sequence[int]) -> SSAValue:
+        return self.e.put(
+            memref.AllocaOp,
+            (),
+            MemRefType(element, shape),
+            {"operandSegmentSizes": DenseArrayBase.from_list(i32, [0, 0])},
+        )
+
+
+def none(_: None) -> Sequence[SSAValue]:
+    """No results."""
+    return ()
