@@ -41,7 +41,8 @@ class TracedStorage:
         self.past: list[SSAValue] = []  # the values before each write
         self.leaf: Tensor | None = None  # the tensor whose gradient ends here
         self.version = 0
-        self.cache: dict[Any, SSAValue] = {}  # views already derived from the current value
+        # Views already derived from the current value.
+        self.cache: dict[tuple[int, ...], tuple[tuple[ViewStep, ...], SSAValue]] = {}
 
     def write(self, value: SSAValue) -> None:
         self.past.append(self.value)
@@ -212,13 +213,16 @@ class Trace:
             check_escape(tensor)
             storage, chain = tensor._storage, tensor._chain
         value = storage.value
+        # A step is told by its identity, which its tensor and the cache keep: two views that are
+        # alike are two operations, as on the eager tape, so that gradients add up in one order.
         for i, (op, attrs) in enumerate(chain):
-            key = (*((o.name, _frozen(a)) for o, a in chain[: i + 1]),)
+            steps = chain[: i + 1]
+            key = tuple(map(id, steps))
             found = storage.cache.get(key)
             if found is None:
-                found = self.builder.emit(op, [value], attrs).results[0]
-                storage.cache[key] = found
-            value = found
+                made = self.builder.emit(op, [value], attrs).results[0]
+                found = storage.cache[key] = (steps, made)
+            value = found[1]
         return value
 
     def versions(self, tensor: Tensor) -> list[SSAValue]:
@@ -377,10 +381,6 @@ def _root(tensor: Tensor) -> Tensor:
     while tensor._base is not None:
         tensor = tensor._base
     return tensor
-
-
-def _frozen(attrs: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(sorted(attrs.items()))
 
 
 def _location() -> FileLineColLoc | None:

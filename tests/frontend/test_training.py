@@ -1,0 +1,135 @@
+"""Whole training steps with what people put into them: eager and compiled agree bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import calque
+import calque.nn as nn
+import calque.nn.functional as F
+from calque import Tensor, optim
+
+
+class Block(nn.Module):
+    """Attention written by hand, as in small GPTs, with its mask as a buffer."""
+
+    mask: Tensor
+
+    def __init__(self, width: int, heads: int, length: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.Dropout(0.1)
+        )
+        self.register_buffer("mask", calque.ones(length, length).tril().view(1, 1, length, length))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, c = x.shape
+        q, k, v = self.qkv(self.ln1(x)).split(c, dim=2)
+        q, k, v = (y.view(b, t, self.heads, c // self.heads).transpose(1, 2) for y in (q, k, v))
+        att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+        att = att.masked_fill(self.mask[:, :, :t, :t] == 0, float("-inf"))
+        y = F.dropout(F.softmax(att, dim=-1), 0.1, self.training) @ v
+        x = x + self.out(y.transpose(1, 2).contiguous().view(b, t, c))
+        return x + self.mlp(self.ln2(x))
+
+
+class Language(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.position = nn.Embedding(11, 16), nn.Embedding(8, 16)
+        self.blocks = nn.ModuleList([Block(16, 2, 8) for _ in range(2)])
+        self.head = nn.Linear(16, 11, bias=False)
+        self.token.weight = self.head.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.token(ids) + self.position(calque.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class Recurrent(nn.Module):
+    """A cell stepped through a sequence, with batch norm and in-place activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.norm = nn.Linear(12, 8), nn.BatchNorm1d(8)
+        self.act, self.head = nn.ReLU(inplace=True), nn.Linear(8, 11)
+        self.embed = nn.Embedding(11, 4, padding_idx=0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = calque.zeros(ids.shape[0], 8)
+        out = []
+        for t in range(ids.shape[1]):
+            h = self.act(self.norm(self.cell(calque.cat([self.embed(ids[:, t]), h], dim=1))))
+            out.append(self.head(h))
+        return calque.stack(out, dim=1)
+
+
+def run(make: Callable[[], nn.Module], wrap: Any) -> tuple[list[float], nn.Module, Any]:
+    calque.manual_seed(3)
+    model = make()
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    plain = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = optim.AdamW(groups, lr=0.01)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=20)
+
+    def step(ids: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(ids)
+        loss = F.cross_entropy(logits.view(-1, 11), target.reshape(-1), label_smoothing=0.1)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        return loss.detach(), norm
+
+    go = wrap(step)
+    rng = np.random.default_rng(0)
+    losses: list[float] = []
+    for i in range(8):
+        text = rng.integers(0, 11, (5 if i < 4 else 3, 7))
+        text[:, 1:] = (text[:, :1] + np.arange(1, 7)) % 11
+        loss, norm = go(calque.tensor(text[:, :-1]), calque.tensor(text[:, 1:]))
+        schedule.step()
+        losses += [loss.item(), norm.item()]
+    return losses, model, go
+
+
+@pytest.mark.parametrize("make", [Language, Recurrent])
+def test_training(make: Any) -> None:
+    eager, first, _ = run(make, lambda f: f)
+    compiled, second, step = run(make, calque.compile)
+    assert compiled == eager
+    assert eager[-2] < eager[0]
+    assert step.compiles == 2  # the second size of the batch made it dynamic
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(b.numpy(), a.numpy())
+
+
+def test_gradients_accumulate_over_small_batches() -> None:
+    calque.manual_seed(0)
+    model = nn.Linear(3, 1)
+    x, y = calque.randn(8, 3), calque.randn(8, 1)
+    F.mse_loss(model(x), y).backward()
+    assert model.weight.grad is not None
+    whole = model.weight.grad.numpy().copy()
+    for wrap in (lambda f: f, calque.compile):
+        model.zero_grad()
+
+        def part(a: Tensor, b: Tensor) -> None:
+            (F.mse_loss(model(a), b) / 4).backward()
+
+        go = wrap(part)
+        for i in range(4):
+            go(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
+        np.testing.assert_allclose(model.weight.grad.numpy(), whole, rtol=1e-5)
