@@ -34,10 +34,13 @@ from .kinds import (
     SAME,
     Kind,
     computes_from_nothing,
+    dims_of,
     keeps_strides,
     kind_of,
     reduces_rows,
     relation,
+    sources_of,
+    unshaped,
 )
 from .outline import Group, outline
 from .regions import for_each_region
@@ -175,20 +178,20 @@ class Grouping:
         group.keeps_state |= any(r in self.state for r in op.results)
         group.looks_up |= kind == "lookup"
         if kind == "reduce":
-            group.sources.update(_sources(op))
+            group.sources.update(sources_of(op))
 
     def _beside(self, op: Op, kind: Kind, time: int) -> _Open | None:
         """A group that reduces columns of the same tensors and is needed no later than `op`."""
         if kind != "reduce" or not self.options.rows or reduces_rows(op):
             return None
         x, size = meta_of(op.operands[0]).shape, meta_of(op.results[0]).numel
-        sources = _sources(op)
+        sources = sources_of(op)
         for group in reversed(self.made):
             root = group.root
             if group.hero != "reduce" or root is None or group.time >= time:
                 continue
             same = meta_of(root.operands[0]).shape == x and group.rows == size
-            if same and not sources.isdisjoint(group.sources) and _dims(root) == _dims(op):
+            if same and not sources.isdisjoint(group.sources) and dims_of(root) == dims_of(op):
                 return group
         return None
 
@@ -204,7 +207,7 @@ class Grouping:
             g = u.group
             if g is None or u.how or g.full != size or (g.root is u.reader and g.hero in _WHOLE):
                 return False
-        full = {_unshaped(v) for v in op.operands if not self._is_small(v)}
+        full = {unshaped(v) for v in op.operands if not self._is_small(v)}
         if len(full) != 1:
             return False
         (source,) = full
@@ -398,24 +401,4 @@ def _reduce_in(group: _Open, op: Op) -> None:
     group.full, group.rows = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
     group.hero = "rowwise" if reduces_rows(op) else "reduce"
     group.root = op
-    group.sources.update(_sources(op))
-
-
-def _sources(op: Op) -> set[SSAValue]:
-    """What a reduction reads: its operand, and what an elementwise operator makes that of."""
-    found = {_unshaped(op.operands[0])}
-    inner = _unshaped(op.operands[0]).owner
-    if isinstance(inner, Op) and kind_of(inner) == "map":
-        found.update(_unshaped(v) for v in inner.operands)
-    return found
-
-
-def _unshaped(value: SSAValue) -> SSAValue:
-    while isinstance(value.owner, Reshape):
-        value = value.owner.operands[0]
-    return value
-
-
-def _dims(op: Op) -> object:
-    attrs = op.attrs
-    return attrs.get("dims", attrs.get("dim"))
+    group.sources.update(sources_of(op))

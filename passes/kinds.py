@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Literal
 
-from xdsl.ir import Block, Operation
+from xdsl.ir import Block, Operation, SSAValue
 
 from ..ir.op import Op
 from ..ir.ops._elementwise import Elementwise
@@ -131,3 +131,25 @@ def reduces_rows(op: Op) -> bool:
     taken = {d % len(shape) for d in dims} if shape else set()
     flags = [i in taken for i, d in enumerate(shape) if not _is_one(d)]
     return not any(flags) or all(flags[flags.index(True) :])
+
+
+def sources_of(op: Op) -> set[SSAValue]:
+    """What a reduction reads: its operand, and what an elementwise operator makes that of."""
+    found = {unshaped(op.operands[0])}
+    inner = unshaped(op.operands[0]).owner
+    if isinstance(inner, Op) and kind_of(inner) == "map":
+        found.update(unshaped(v) for v in inner.operands)
+    return found
+
+
+def unshaped(value: SSAValue) -> SSAValue:
+    """The value that a chain of reshapes starts from."""
+    while isinstance(value.owner, Reshape):
+        value = value.owner.operands[0]
+    return value
+
+
+def dims_of(op: Op) -> object:
+    """The dimensions that a reduction takes."""
+    attrs = op.attrs
+    return attrs.get("dims", attrs.get("dim"))
