@@ -147,6 +147,8 @@ class Grouping:
         for group in self.made:
             group.ops.reverse()
             group.shared = self._shared(group)
+            if group.hero == "rowwise" and not any(self.kind(o) == "reduce" for o in group.ops):
+                group.hero = "elementwise"  # with values per row, which nothing reduces to
         return list(reversed(self.made))
 
     def _visit(self, op: Op) -> None:
