@@ -1,7 +1,7 @@
 """Schedules for a GPU of everything that is no product of matrices.
 
-- elements: each thread computes an element of the results, or a vector of neighbours, on its own,
-  reductions over columns included;
+- elements: each thread computes an element of the results, or a vector of neighbours, on its own;
+- columns: see `gpu_columns`;
 - rows: where rows are reduced, a block of threads computes a row: the reductions together, then
   what depends on their results, spread over the threads.
 """
@@ -17,11 +17,12 @@ from xdsl.ir import SSAValue
 from ...ir.tile import WARP
 from .access import Access
 from .expr import INDEX, Expr, Memory, Reduce, walk
+from .gpu_columns import reduces_columns, write_columns
 from .gpu_emit import DeviceEmitter
 from .gpu_reduce import is_shared, values_of
 from .gpu_vectors import vector_width
 from .index import Atom, Ix, product
-from .plan import Store, choose_loops, reduces_of, score_of
+from .plan import Store, choose_loops, reduces_of, score, score_of
 from .writer import EQ, Lane
 
 THREADS = 256
@@ -36,16 +37,25 @@ def write_results_gpu(
     """Write tensors of one shape to memory, in one loop over blocks."""
     loops, stores, _ = choose_loops(access, access.shape(results[0][0]), results)
     expressions = walk(*[s.value for s in stores])
-    together = [r for r in reduces_of(expressions) if _by_rows(r)]
+    reduces = reduces_of(expressions)
+    together = [r for r in reduces if _by_rows(r, loops)]
     if together:
         _rows(e, loops, stores, expressions, together)
+    elif reduces_columns(loops, reduces):
+        write_columns(e, loops, stores, expressions, reduces)
     else:
         _elements(access, e, loops, stores, expressions)
 
 
-def _by_rows(r: Reduce) -> bool:
+def _by_rows(r: Reduce, loops: Sequence[Atom]) -> bool:
     """Whether neighbouring threads read neighbouring elements if they share a reduction."""
-    return is_shared(r) and (r.order == "lanes" or not r.deps)
+    if not is_shared(r):
+        return False
+    if r.order == "lanes" or not r.deps:
+        return True
+    along = score(r.loops[-1], WARP, *values_of(r))
+    mine = [a for a in loops if a.deps & r.deps]
+    return r.order == "dot" and all(score(a, WARP, *values_of(r)) < along for a in mine)
 
 
 def _store(e: DeviceEmitter, stores: Sequence[Store]) -> None:

@@ -23,7 +23,11 @@ BLOCK, THREAD = StringAttr("block"), StringAttr("thread")
 class DeviceEmitter(Emitter):
     """Writes one kernel for a GPU. Inside of `grid` the code is that of one thread: `thread` is
     its number among `threads`, and `spread` has the bits of the loops whose iterations are
-    spread over the threads, so that threads are in different ones at the same time."""
+    spread over the threads, so that threads are in different ones at the same time.
+
+    With more than one of `groups` of threads, each has a thread for each of `columns`; the thread
+    is number `slot` of group `group`.
+    """
 
     def __init__(
         self, block: Block, target: Target, reduce: Callable[..., Sequence[SSAValue]]
@@ -31,7 +35,11 @@ class DeviceEmitter(Emitter):
         super().__init__(block, target, reduce, DEFAULT)
         self.threads = 0
         self.spread = 0
+        self.groups = 1
+        self.columns = 1
         self._thread: SSAValue | None = None
+        self.group: SSAValue
+        self.slot: SSAValue
         self._block: Scope | None = None
         self._own: Scope | None = None
 

@@ -115,6 +115,8 @@ def write_block_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
         return write_sequence(e, r, lane.width)
     if e.threads < WARP or r.deps & e.spread or not is_shared(r):
         return write_sequence(e, r, None)
+    if e.groups > 1:
+        return _by_groups(e, r)
     steps, inner = _steps(r), r.loops[-1]
     width = vector_width(e.target, inner, walk(*values_of(r)))
     again = not e.at_block_level
@@ -124,10 +126,72 @@ def write_block_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
     results = []
     for s, part in zip(steps, partial, strict=True):
         total = _across_threads(e, s, _across_lanes(e, s, part), again)
-        if not (isinstance(s.init, Const) and s.init.value == s.neutral):
-            total = s.combine(e, e.value(s.init), total)
-        results.append(total)
+        results.append(_begun(e, s, total))
     return results
+
+
+def _by_groups(e: DeviceEmitter, r: Reduce) -> Sequence[SSAValue]:
+    """Write a reduction of columns: the groups of threads take turns with its longest loop."""
+    steps = _steps(r)
+    shared = max(r.loops, key=lambda x: x.extent.constant or 1 << 30)
+    before, e.spread = e.spread, e.spread | shared.deps
+    parts = _rows(e, steps, r.loops, shared, [s.start(e, 1) for s in steps])
+    e.spread = before
+    again = not e.at_block_level
+    totals = [_across_groups(e, s, part, again) for s, part in zip(steps, parts, strict=True)]
+    return [_begun(e, s, total) for s, total in zip(steps, totals, strict=True)]
+
+
+def _rows(
+    e: DeviceEmitter,
+    steps: Sequence[_Step],
+    loops: Sequence[Atom],
+    shared: Atom,
+    accs: Sequence[SSAValue],
+) -> Sequence[SSAValue]:
+    if not loops:
+        return [s.accumulate(e, acc, 1) for s, acc in zip(steps, accs, strict=True)]
+    loop, end = loops[0], e.index(loops[0].extent)
+    start, step = (e.group, e.groups) if loop is shared else (e.int_(0), 1)
+    bounds = (start, end, e.int_(step))
+    return e.for_(bounds, loop, accs, lambda _, *a: _rows(e, steps, loops[1:], shared, a))
+
+
+def _across_groups(e: DeviceEmitter, s: _Step, value: SSAValue, again: bool) -> SSAValue:
+    """Combine the groups' results, column by column, halving the number of groups."""
+    cell = i8 if s.type == IntegerType(1) else s.type
+    memory = e.shared(cell, [e.groups, e.columns])
+    if again:
+        e.do(BarrierOp())
+
+    def load(group: SSAValue) -> SSAValue:
+        found = e.put(memref.LoadOp, (memory, group, e.slot), cell)
+        return found if cell == s.type else e.put(arith.TruncIOp, (found,), s.type, NO_WRAP)
+
+    def store(value: SSAValue) -> None:
+        made = _as_cell(e, value, cell)
+        e.do(memref.StoreOp.create(operands=(made, memory, e.group, e.slot)))
+
+    def combine(distance: int) -> Sequence[SSAValue]:
+        other = load(e.add(e.group, e.int_(distance)))
+        store(s.combine(e, load(e.group), other))
+        return ()
+
+    store(value)
+    e.do(BarrierOp())
+    distance = e.groups // 2
+    while distance:
+        e.if_(e.less(e.group, e.int_(distance)), lambda d=distance: combine(d))
+        e.do(BarrierOp())
+        distance //= 2
+    return load(e.int_(0))
+
+
+def _begun(e: DeviceEmitter, s: _Step, total: SSAValue) -> SSAValue:
+    """The result together with the initial value."""
+    if isinstance(s.init, Const) and s.init.value == s.neutral:
+        return total
+    return s.combine(e, e.value(s.init), total)
 
 
 def _nest(

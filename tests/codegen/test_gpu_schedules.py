@@ -144,6 +144,36 @@ def test_reduction_order_is_fixed() -> None:
     np.testing.assert_array_equal(alone(x)[0], fused(x)[0])
 
 
+COLUMNS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
+    "sum": (lambda x: x.sum(0), (100, 70)),
+    "few": (lambda x: x.sum(0), (100, 10)),
+    "one": (lambda x: x.amax(0), (100, 1)),
+    "two dimensions": (lambda x: x.mean((0, 1)), (40, 7, 10)),
+    "bools": (lambda x: calque.any(x > 2.0, 0), (100, 10)),
+    "softmax": (lambda x: calque.softmax(x, 0), (100, 33)),
+    "positions": (lambda x: calque.argmax(x, 0), (100, 33)),
+}
+
+
+@pytest.mark.parametrize("symbols", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns(name: str, symbols: bool) -> None:
+    function, shape = COLUMNS[name]
+    dims = [[f"D{d}" if symbols and n > 1 else n for d, n in enumerate(shape)]]
+    check(function, normal(*shape), dims=dims, rtol=1e-5)
+
+
+def test_columns_are_shared_by_groups_of_threads() -> None:
+    program = check(lambda x: x.sum(0), normal(100, 70), rtol=1e-5)
+    (kernel,) = program.kernels.values()
+    assert [(f.grid, f.block) for f in kernel.launches] == [(3, 512)]
+
+
+@pytest.mark.parametrize("shapes", [((100,), (100,)), ((50, 100), (100,)), ((100,), (100, 33))])
+def test_products_with_vectors(shapes: tuple[tuple[int, ...], ...]) -> None:
+    check(lambda a, b: a @ b, *(normal(*s) for s in shapes), rtol=1e-5)
+
+
 def test_scatter() -> None:
     """One thread, so that the order of additions is fixed."""
     x, index = normal(4, 3), np.array([2, 0, 2], "i8")
