@@ -155,11 +155,17 @@ def _items(
             indices.append(rest)
             last, *outer = indices
             bound = dict(zip(reversed(others), outer, strict=True))
-            bound[lane] = e.scaled(last, width)
-            for atom in bound:
+            for atom in (*others, lane):
                 e.spread |= atom.deps
-            vectors = Lane(lane, width, None) if width > 1 else None
-            with e.inside(e.top.block, bound, vectors):
+            # What does not depend on the lane, reductions in particular, is no vector.
+            with (
+                e.inside(e.top.block, bound),
+                e.inside(
+                    e.top.block,
+                    {lane: e.scaled(last, width)},
+                    Lane(lane, width, None) if width > 1 else None,
+                ),
+            ):
                 _store(e, stores)
             return ()
 
