@@ -254,13 +254,13 @@ def _split_backward(
     kept = [(leaf, g) for leaf, g in zip(leaves, grads, strict=True) if g is not None]
     first = trace.block.first_op if forward_end is None else forward_end.next_op
     residuals = _cut(trace.block, first, block, placeholders, [g for _, g in kept])
+    if not kept:  # gradients were asked for inside, of nothing that lives outside
+        return
     captured.differentiable = [s for s, _ in outputs]
-    grads_ = list(block.ops)[-1].operands if kept else ()
-    block_grads = list(grads_)
-    if kept:
-        last = block.last_op
-        assert last is not None
-        block.erase_op(last)
+    last = block.last_op
+    assert last is not None
+    block_grads = list(last.operands)
+    block.erase_op(last)
     sources: list[tuple[str, int]] = []
     for i, value in enumerate(residuals):
         if value in trace.block.args:

@@ -250,3 +250,14 @@ def test_printing_inside_of_a_compiled_function(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "traced float32[2, 3] from exp at" in out
     assert "calque.Size([2, 3])" in out
+
+
+def test_gradients_taken_inside_need_none_outside() -> None:
+    @calque.compile
+    def f(x: calque.Tensor) -> calque.Tensor:
+        return calque.grad(lambda v: (v * v).sum())(x)
+
+    out = f(calque.tensor([1.0, 2.0]))
+    assert not out.requires_grad
+    assert out.tolist() == [2.0, 4.0]
+    assert f.program.backward is None
