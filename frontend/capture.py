@@ -21,12 +21,14 @@ from xdsl.ir import Attribute, Block, SSAValue
 
 from ..ir.autodiff import gradients
 from ..ir.op import Builder
-from ..ir.sym import Guard, SymEnv
+from ..ir.sym import Expr, Guard, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from ..ir.verify import set_guards
 from .guards import Epoch, Guards, survey
+from .overlap import Pattern, refuse_written
 from .pytree import LEAF, flatten, unflatten
 from .random import default_generator
+from .symint import SymInt
 from .tensor import Tensor
 from .trace import Input, Trace
 
@@ -46,13 +48,24 @@ class Result:
     owner: Tensor | int | None = None
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A returned leaf that is an argument of the call."""
+
+    index: int
+
+
+# A returned leaf: the index of its result, an argument, a size, or what it is on every call.
+Returned = int | Passed | Expr | float | Tensor
+
+
 @dataclass
 class Captured:
     """A traced program. `fixed` are returned tensors that were concrete already."""
 
     trace: Trace
     results: list[Result]
-    returned: list[int | float | Tensor]  # per returned leaf: index of its result, or itself
+    returned: list[Returned]
     out_spec: Any
     guards: Guards
     argument_shapes: list[tuple[int, ...]]
@@ -158,10 +171,12 @@ def capture(
     leaves: Sequence[Tensor],
     env: SymEnv,
     split: bool = True,
+    aliases: Pattern | None = None,
 ) -> Captured:
     """Trace a call of `function` whose tensor arguments have the given metas.
 
-    Where outputs require gradients, `split` makes a backward program too.
+    Where outputs require gradients, `split` makes a backward program too. `aliases` says which
+    arguments share memory.
     """
     surroundings = survey(function)
     trace = Trace(env)
@@ -169,13 +184,18 @@ def capture(
     names = _argument_names(function, spec, len(leaves))
     with trace:
         arguments = [trace.argument(name, meta) for name, meta in zip(names, metas, strict=True)]
-        for i, (argument, leaf) in enumerate(zip(arguments, leaves, strict=True)):
-            trace.bind_argument(argument, i, leaf)
+        for i, leaf in enumerate(leaves):
+            first, equal = aliases[i] if aliases is not None else (i, False)
+            if equal:
+                arguments[i] = arguments[first]
+            else:
+                trace.bind_argument(arguments[i], i, leaf)
         args, kwargs = unflatten(spec, arguments)
         out = function(*args, **kwargs)
         returned: list[Any] = []
         out_spec = flatten(out, returned)
         captured = _collect(trace, arguments, returned, out_spec)
+        _check_overlaps(trace, aliases)
         if split:
             _split_backward(captured, arguments, returned)
     captured.argument_shapes = [tuple(x._sizes) for x in leaves]
@@ -190,13 +210,28 @@ def capture(
     return captured
 
 
+def _check_overlaps(trace: Trace, aliases: Pattern | None) -> None:
+    """Raise where memory is written that two inputs share without being the same tensor."""
+    inputs = trace.inputs
+    pairs = [(inputs[i], inputs[j]) for i, j in trace.overlaps]
+    for i, (first, equal) in enumerate(aliases or ()):
+        if first != i and not equal:
+            pairs.append((inputs[i], inputs[first]))
+    for a, b in pairs:
+        if a.storage.version or b.storage.version:
+            raise refuse_written(a.name, b.name)
+
+
 def _collect(
     trace: Trace, arguments: Sequence[Tensor], leaves: Sequence[Any], out_spec: Any
 ) -> Captured:
     """Outputs, changed state and gradients, as results of the program."""
     results: list[Result] = []
-    returned: list[int | float | Tensor] = []
+    returned: list[Returned] = []
     for leaf in leaves:
+        if isinstance(leaf, SymInt):
+            returned.append(leaf.expr)
+            continue
         if not isinstance(leaf, Tensor):
             returned.append(leaf)  # a number that Python computed from guarded values
             continue
@@ -205,6 +240,14 @@ def _collect(
             continue
         if not leaf._is_traced and leaf._base is None:
             returned.append(leaf)  # a parameter itself: its (new) value is in its own memory
+            continue
+        position = next((i for i, a in enumerate(arguments) if a is leaf), None)
+        if position is not None:
+            returned.append(Passed(position))
+            continue
+        place = next((k for k, other in enumerate(leaves[: len(returned)]) if other is leaf), None)
+        if place is not None:
+            returned.append(returned[place])
             continue
         returned.append(len(results))
         results.append(Result(trace.value(leaf), "output", f"out_{len(results)}"))

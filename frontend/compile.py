@@ -11,6 +11,7 @@ from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, capture
 from .gradmode import is_grad_enabled
+from .overlap import NUMBER, Pattern, pattern_of
 from .pytree import flatten
 from .storage import Storage
 from .tensor import Tensor
@@ -41,13 +42,14 @@ class CompiledFunction:
         leaves: list[Any] = []
         spec = flatten((args, kwargs), leaves)
         leaves = [x if isinstance(x, Tensor) else _number(x) for x in leaves]
-        key = (spec, tuple(map(_structure, leaves)), is_grad_enabled())
+        aliases = pattern_of(leaves)
+        key = (spec, tuple(map(_structure, leaves)), is_grad_enabled(), aliases)
         known = self._entries.setdefault(key, [])
         for entry in known:
             if entry.matches(leaves):
                 self._latest = entry
                 return entry.run(leaves)
-        entry = self._compile(spec, leaves, known)
+        entry = self._compile(spec, leaves, known, aliases)
         known[:] = [e for e in known if e.alive()]
         known.append(entry)
         self._latest = entry
@@ -56,9 +58,16 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def _compile(self, spec: Any, leaves: Sequence[Tensor], known: Sequence[Entry]) -> Entry:
+    def _compile(
+        self,
+        spec: Any,
+        leaves: Sequence[Tensor],
+        known: Sequence[Entry],
+        aliases: Pattern | None,
+    ) -> Entry:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
-        captured = capture(self._function, spec, metas, leaves, sym.SymEnv(examples))
+        env = sym.SymEnv(examples)
+        captured = capture(self._function, spec, metas, leaves, env, aliases=aliases)
         self.compiles += 1
         from .specialize import Entry  # brings the compiler along
 
@@ -98,9 +107,6 @@ def _number(value: float) -> Tensor:
     out = Tensor._concrete(Storage(buffer), TensorMeta((), dt.float64))
     out._chain = NUMBER
     return out
-
-
-NUMBER: Any = ("a lifted number",)
 
 
 def _structure(x: Tensor) -> tuple[Any, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..ir.op import Op
 from ..ir.types import TensorMeta
+from .symint import SymInt
 from .trace import check_escape, current_trace
 
 
@@ -29,24 +30,24 @@ class Stale:
 
     @staticmethod
     def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        check_fresh(operands)
+        next(x for x in operands if isinstance(x, Stale)).fail()
 
-
-def check_fresh(operands: Sequence[Any]) -> None:
-    """Raise where a rule reads what is no longer as it was saved."""
-    for x in operands:
-        if isinstance(x, Stale):
-            raise RuntimeError(x._text)
+    def fail(self) -> NoReturn:
+        """Raise what a rule that reads it deserves."""
+        raise RuntimeError(self._text)
 
 
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The result of an operator on tensors, a tuple where it has several."""
     trace = current_trace()
     if trace is not None:
+        if any(isinstance(x, SymInt) for x in operands):
+            return SymInt.__calque_bind__(op, operands, attrs)
         return trace.record(op, operands, attrs)
-    check_fresh(operands)
     for x in operands:
         check_escape(x)
+        if isinstance(x, Stale):
+            x.fail()
     from .autograd import record
     from .eager import execute
 

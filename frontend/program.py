@@ -16,6 +16,7 @@ from ..ir.text import to_text
 from ..ir.types import TensorMeta, meta_of
 from .capture import Captured, capture
 from .pytree import flatten
+from .storage import Storage
 from .tensor import Tensor
 
 
@@ -105,7 +106,9 @@ def trace(function: Callable[..., Any], *examples: Any, **kwargs: Any) -> Progra
     def concrete(x: Any) -> Any:
         if isinstance(x, TensorMeta):
             metas.append(x)
-            return Tensor._blank(x)
+            example = Tensor._blank(x)
+            example._storage = Storage(None)
+            return example
         if isinstance(x, np.ndarray):
             x = as_tensor(x)
         if isinstance(x, Tensor):

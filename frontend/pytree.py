@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .symint import SymInt
 from .tensor import Tensor
 
 
@@ -21,12 +22,12 @@ LEAF = Leaf()
 
 
 def flatten(tree: Any, leaves: list[Any]) -> Any:
-    """Append the tensors (and floats) of `tree` to `leaves`; a hashable spec of the rest.
+    """Append the tensors, floats and symbolic sizes of `tree` to `leaves`; a spec of the rest.
 
     Floats become leaves because their values do not belong to a program's structure. Raises
     TypeError for values that cannot be compared between calls.
     """
-    if isinstance(tree, Tensor) or type(tree) is float:
+    if isinstance(tree, Tensor | SymInt) or type(tree) is float:
         leaves.append(tree)
         return LEAF
     if isinstance(tree, dict):

@@ -6,12 +6,13 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir.sym import MIN, Expr
+from ..ir.sym import MIN, Expr, evaluate
 from ..runtime.memory import Buffer
-from .capture import Captured, Result
+from .capture import Captured, Passed, Result, Returned
 from .driver import Program, compile_graph
 from .eager import contiguous
 from .errors import run
+from .overlap import NUMBER
 from .pytree import unflatten
 from .storage import Storage, is_contiguous
 from .tensor import Tensor
@@ -28,6 +29,9 @@ class Entry:
         inputs = captured.inputs
         self._arguments = len(captured.argument_metas)
         self._state = [(i, e.tensor) for i, e in enumerate(inputs) if e.tensor is not None]
+        # Arguments that share memory with captured tensors, without being them.
+        self._memory = {id(t._storage) for _, t in self._state}
+        self._overlaps = {i for i, _ in captured.trace.overlaps}
         self._metas = [t._meta for _, t in self._state]
         self._numbers = [
             (i, e.getter, ctypes.c_double()) for i, e in enumerate(inputs) if e.getter is not None
@@ -76,6 +80,11 @@ class Entry:
                     return False
         if not all(guard.holds(sizes) for guard in self._guards):
             return False
+        overlaps = {i for i, x in enumerate(leaves) if id(x._storage) in self._memory}
+        if overlaps != self._overlaps:
+            return False
+        if any(leaves[i]._storage is not storage for i, storage in self.captured.trace.shared):
+            return False
         return self.captured.guards.hold() and self._state_fits(leaves)
 
     def run(self, leaves: Sequence[Tensor]) -> Any:
@@ -101,12 +110,21 @@ class Entry:
             outputs.append(Tensor._concrete(Storage(buffer), meta.with_shape(shape)))
         run(call, pointers)
         self._commit(leaves, keep, outputs)
-        returned = [outputs[slot] if isinstance(slot, int) else slot for slot in captured.returned]
+        returned = [self._returned(slot, leaves, outputs) for slot in captured.returned]
         if captured.backward is not None:
             from .joint import attach
 
             attach(self, sizes, leaves, outputs)
         return unflatten(captured.out_spec, returned)
+
+    def _returned(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
+        """What a returned leaf is after a call."""
+        if isinstance(slot, Passed):
+            leaf = leaves[slot.index]
+            return leaf.item() if leaf._chain is NUMBER else leaf
+        if isinstance(slot, Expr):
+            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
+        return outputs[slot] if isinstance(slot, int) else slot
 
     def _gather(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
         """The argument tensors as they are passed, and a pointer for each input."""

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir import sym
+from ..ir.dtype import int64
+from ..ir.op import Op
+from ..ir.ops import creation
 from ..ir.sym import Dim, Expr
+from ..ir.types import TensorMeta
 
 
 class SymInt:
@@ -21,6 +25,20 @@ class SymInt:
 
     def __init__(self, expr: Expr) -> None:
         self.expr = expr
+
+    # ---- as an operand of tensors ---------------------------------------------------------
+
+    def __calque_meta__(self) -> TensorMeta:
+        return TensorMeta((), int64)
+
+    @staticmethod
+    def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        """The operator with sizes among its operands as 0-d int64 tensors."""
+        from .dispatch import apply
+
+        return apply(op, [_as_tensor(x) if isinstance(x, SymInt) else x for x in operands], attrs)
+
+    # ---- as a number ----------------------------------------------------------------------
 
     def _op(self, other: Any, apply: Any) -> Any:
         if isinstance(other, SymInt):
@@ -115,6 +133,12 @@ class SymInt:
 
     def __repr__(self) -> str:
         return str(self.expr)
+
+
+def _as_tensor(size: SymInt) -> Any:
+    from .dispatch import apply
+
+    return apply(creation.Size, (), {"value": size.expr, "device": "cpu"})
 
 
 def wrap(size: Dim) -> SymInt | int:

@@ -24,6 +24,7 @@ from ..ir.sym import Dim, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from .gradmode import is_grad_enabled
 from .location import user_frame
+from .overlap import interchangeable
 from .storage import Storage, contiguous_strides, is_contiguous, view_strides
 from .tensor import Tensor
 
@@ -97,7 +98,12 @@ class Trace:
         self.closed = False
         self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
         self._traced_leaves: list[Tensor] = []
-        self._arguments: dict[int, tuple[int, Tensor]] = {}  # by id: their index, and the caller's
+        self._arguments: dict[int, Tensor] = {}  # by index
+        self._leaves: dict[int, tuple[int, Tensor]] = {}  # by id: their index, and the caller's
+        self._memory: dict[int, list[tuple[int, Tensor]]] = {}  # arguments by id of their Storage
+        self._same: dict[int, Tensor] = {}  # captured tensors that are arguments too, by id
+        self.shared: list[tuple[int, Any]] = []  # arguments, and the captured memory that they are
+        self.overlaps: list[tuple[int, int]] = []  # inputs that share memory and are not the same
         self._keep: list[Any] = []  # what the ids above refer to
         self._detached: dict[SSAValue, SSAValue] = {}
         self._constants: dict[Any, SSAValue] = {}
@@ -122,14 +128,16 @@ class Trace:
 
     def bind_argument(self, argument: Tensor, index: int, leaf: Tensor) -> None:
         """Say which tensor of the caller an argument is; gradients of leaves go there."""
+        self._arguments[index] = argument
+        self._memory.setdefault(id(leaf._storage), []).append((index, leaf))
         if leaf._requires_grad:
             argument.requires_grad_()
             if leaf.is_leaf:
-                self._arguments[id(argument)] = (index, leaf)
+                self._leaves[id(argument)] = (index, leaf)
 
     def owner(self, tensor: Tensor) -> Tensor | int:
         """What `.grad` belongs to after a call: a tensor, or the argument of this index."""
-        return self._arguments[id(tensor)][0] if id(tensor) in self._arguments else tensor
+        return self._leaves[id(tensor)][0] if id(tensor) in self._leaves else tensor
 
     def _input(self, name: str, role: str, meta: TensorMeta, **extra: Any) -> TracedStorage:
         value = self.block.insert_arg(to_type(meta), len(self.block.args))
@@ -155,6 +163,9 @@ class Trace:
         found = self.lifted.get(id(storage))
         if found is None:
             whole = tensor if tensor._base is None else _root(tensor)
+            passed = self._passed(whole)
+            if passed is not None:
+                return passed
             if not is_contiguous(whole._sizes, whole._strides) or whole._offset:
                 raise RuntimeError(
                     f"a tensor of shape {whole.shape} with strides {whole._strides} is captured; "
@@ -166,6 +177,20 @@ class Trace:
             found.leaf = whole if whole._requires_grad else None
             self._keep += [storage, whole]
         return found
+
+    def _passed(self, whole: Tensor) -> TracedStorage | None:
+        """The memory of an argument that is a captured tensor too."""
+        for index, leaf in self._memory.get(id(whole._storage), ()):
+            found = self.inputs[index].storage
+            if interchangeable(whole, leaf) and meta_of(found.value) == whole._meta:
+                self.lifted[id(whole._storage)] = found
+                self.shared.append((index, whole._storage))
+                self._same[id(whole)] = self._arguments[index]
+                self._keep.append(whole)
+                return found
+        for index, _ in self._memory.get(id(whole._storage), ()):
+            self.overlaps.append((index, len(self.inputs)))
+        return None
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether a concrete tensor's memory was lifted."""
@@ -228,6 +253,7 @@ class Trace:
     def versions(self, tensor: Tensor) -> list[SSAValue]:
         """The values a tensor stood for, the present one first: a leaf may have been written."""
         value = self.value(tensor)
+        tensor = self._same.get(id(tensor), tensor)
         storage = tensor._storage
         storage = self.lifted[id(storage)] if isinstance(storage, Storage) else storage
         return [value, *reversed(storage.past)] if storage.leaf is tensor else [value]
@@ -309,6 +335,7 @@ class Trace:
 
     def get_grad(self, tensor: Tensor) -> Tensor | None:
         """`.grad` as the program so far leaves it."""
+        tensor = self._same.get(id(tensor), tensor)
         found = self.grads.get(id(tensor))
         if found is not None:
             return found[1]
@@ -318,7 +345,7 @@ class Trace:
 
     def _lift_grad(self, tensor: Tensor) -> Tensor | None:
         """The `.grad` that a tensor has when the program is called, as an input."""
-        _, source = self._arguments.get(id(tensor), (0, tensor))
+        _, source = self._leaves.get(id(tensor), (0, tensor))
         grad = source._grad
         if grad is None or source._is_traced:
             return grad
@@ -331,6 +358,7 @@ class Trace:
         return self.inputs[owner].name if isinstance(owner, int) else self.name_of(owner)
 
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        tensor = self._same.get(id(tensor), tensor)
         self.grads[id(tensor)] = (tensor, grad)
 
     def leaves(self) -> list[Tensor]:

@@ -1,0 +1,194 @@
+"""Compiled functions as people write them: structures, sizes, shared memory, errors, threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import calque
+import calque.nn as nn
+
+C = calque.compile
+
+
+def vector(*values: float) -> calque.Tensor:
+    return calque.tensor([float(v) for v in values])
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+def test_structures_go_in_and_out() -> None:
+    @C
+    def f(x: Any, pair: Pair, *rest: Any, scale: int = 2, mode: str | None = None) -> Any:
+        out = {"x": x * scale, "pair": Pair(pair.b, [pair.a, *rest])}
+        return out, 0.5, 3, None, mode
+
+    out, *plain = f(vector(1), Pair(vector(2), None), vector(4), mode="m")
+    assert plain == [0.5, 3, None, "m"]
+    assert out["x"].item() == 2
+    assert out["pair"].a is None
+    assert [t.item() for t in out["pair"].b] == [2, 4]
+
+
+def test_arguments_that_are_returned_are_themselves() -> None:
+    def f(x: calque.Tensor, s: float) -> Any:
+        y = x * 2
+        x += 1
+        return x, s, y, y
+
+    x = vector(1)
+    same, number, y, again = C(f)(x, 0.25)
+    assert same is x
+    assert x.item() == 2
+    assert number == 0.25
+    assert y is again
+
+
+def test_sizes_are_numbers_and_operands() -> None:
+    f = C(lambda x: (x.shape[0] * 2, tuple(x.shape), x.sum() / x.shape[0], x.numel() - x))
+    for n in (2, 3, 5, 7):
+        twice, shape, mean, rest = f(calque.ones(n, 2))
+        assert (twice, shape) == (2 * n, (n, 2))
+        assert type(twice) is int
+        assert mean.item() == 2
+        assert mean.dtype is calque.float32
+        assert rest.tolist() == [[2 * n - 1] * 2] * n
+    assert f.compiles == 2
+
+
+def test_one_tensor_passed_twice() -> None:
+    def f(a: calque.Tensor, b: calque.Tensor) -> calque.Tensor:
+        c = b * 2
+        a.add_(1)
+        return c + b
+
+    g = C(f)
+    x, y, z = vector(1, 2), vector(1, 2), vector(3, 4)
+    assert g(y, z).tolist() == [9, 12]
+    assert g(x, x).tolist() == [4, 7]
+    assert x.tolist() == [2, 3]
+    assert g(y[:1], y[1:]).tolist() == [9]  # apart in one memory
+    with pytest.raises(RuntimeError, match="b and a overlap in memory"):
+        g(z, z[:])[0] + g(calque.ones(3)[:2], calque.ones(3)[:2]) + g(x[:1], x)
+    assert x.tolist() == [2, 3]
+
+
+def test_a_captured_tensor_passed_as_an_argument() -> None:
+    w = vector(1, 2)
+
+    def f(a: calque.Tensor) -> calque.Tensor:
+        c = w * 2
+        a.add_(1)
+        return c + w
+
+    g = C(f)
+    assert g(vector(0, 0)).tolist() == [3, 6]
+    assert g(w).tolist() == [4, 7]
+    assert g(vector(0, 0)).tolist() == [6, 9]
+    with pytest.raises(RuntimeError, match="overlap in memory"):
+        C(lambda a: a.add_(w[0]))(w[:1])
+
+
+def test_gradients_of_a_parameter_passed_as_an_argument() -> None:
+    w = calque.tensor([2.0], requires_grad=True)
+
+    @C
+    def f(a: calque.Tensor) -> None:
+        (a * w).sum().backward()
+
+    f(w)
+    f(w)
+    assert w.grad is not None
+    assert w.grad.tolist() == [8]
+
+
+def test_an_exception_leaves_nothing_behind() -> None:
+    fails = True
+
+    def f(x: calque.Tensor) -> calque.Tensor:
+        with calque.no_grad():
+            y = x * 2
+            if fails:
+                raise KeyError("mine")
+        return y + 1
+
+    g = C(f)
+    with pytest.raises(KeyError, match="mine"):
+        g(vector(1))
+    assert calque.is_grad_enabled()
+    assert (vector(1) + 1).item() == 2
+    fails = False
+    assert g(vector(1)).item() == 3
+
+
+def test_threads_call_one_function() -> None:
+    f = C(lambda x: (x * 2).sum())
+    out: dict[int, float] = {}
+
+    def work(n: int) -> None:
+        out[n] = f(calque.full((n % 3 + 2,), float(n))).item()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert out == {n: 2.0 * n * (n % 3 + 2) for n in range(8)}
+
+
+def test_methods_and_functions_in_functions() -> None:
+    class Scaled:
+        k = 3
+
+        @C
+        def run(self, x: calque.Tensor) -> calque.Tensor:
+            return x * self.k
+
+    def scale(s: int) -> Any:
+        inner = C(lambda x: x * s)
+        return C(lambda x: inner(x) + inner(x + 1))
+
+    assert Scaled().run(vector(1)).item() == 3
+    assert scale(2)(vector(1)).item() == 6
+    assert scale(3)(vector(1)).item() == 9
+
+
+def test_grad_mode_of_the_call_is_part_of_the_structure() -> None:
+    model = C(nn.Linear(2, 2))
+    x = calque.ones(1, 2)
+    with calque.no_grad():
+        assert not model(x).requires_grad
+    assert model(x).requires_grad
+    assert model.compiles == 2
+
+
+def test_errors_show_the_line_of_the_user() -> None:
+    def f(x: calque.Tensor) -> calque.Tensor:
+        y = x * 2
+        return y @ y  # here
+
+    with pytest.raises(RuntimeError) as caught:
+        C(f)(calque.ones(2, 3))
+    assert any("# here" in str(entry.statement) for entry in caught.traceback)
+
+
+def test_conditions_and_loops_on_data() -> None:
+    @C
+    def f(x: calque.Tensor) -> Any:
+        y = calque.cond(x.sum() > 0, lambda x: x * 2, lambda x: -x, (x,))
+        total, _ = calque.while_loop(
+            lambda t, i: i < 4, lambda t, i: (t + y, i + 1), (x * 0, calque.tensor(0))
+        )
+        return y, total
+
+    for data in ([1.0, 2.0], [-1.0, -2.0]):
+        y, total = f(calque.tensor(data))
+        expected = np.abs(data) * (2 if data[0] > 0 else 1)
+        np.testing.assert_allclose(y.numpy(), expected)
+        np.testing.assert_allclose(total.numpy(), 4 * expected)
