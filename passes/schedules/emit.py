@@ -31,6 +31,7 @@ from .expr import (
     Choose,
     Const,
     Expr,
+    Guards,
     IndexOf,
     Load,
     Memory,
@@ -43,7 +44,6 @@ from .index import ONE, Ix, is_nonnegative
 from .indices import IndexWriter
 from .numbers import TRUE, number
 from .options import Blocking
-from .steps import lane_step
 from .writer import SGE, SLT, Lane
 
 _DIVIDES = (
@@ -193,8 +193,15 @@ class Emitter(IndexWriter):
 
     # ---- conditions -----------------------------------------------------------------------------
 
-    def guard(self, guards: Sequence[Range], width: int | None) -> SSAValue:
+    def guard(self, guards: Guards, width: int | None) -> SSAValue:
         """Whether all guards hold: an i1, or where any varies over the lane a vector."""
+        key = ("guard", guards, width)
+        found = self.top.values.get(key)
+        if found is None:
+            found = self.top.values[key] = self._guard(guards, width)
+        return found
+
+    def _guard(self, guards: Guards, width: int | None) -> SSAValue:
         parts: list[SSAValue] = []
         lane = self.lane
         for g in guards:
@@ -233,7 +240,7 @@ class Emitter(IndexWriter):
     def _lane_range(self, g: Range, width: int) -> list[SSAValue]:
         lane = self.lane
         assert lane is not None
-        step = lane_step(g.index, lane.loop, lane.width)
+        step = lane.step(g.index)
         uniform = not (g.low.deps | g.high.deps) & lane.loop.deps
         flags = self.vector(i1, width)
         parts = []
@@ -285,7 +292,7 @@ class Emitter(IndexWriter):
             mask = inside if mask is None else self.put(arith.AndIOp, (mask, inside), mask.type)
         base, indices = self.memref(e.memory), e.indices
         type_ = self.vector(e.type, lane.width)
-        steps = [lane_step(i, lane.loop, lane.width) for i in indices]
+        steps = [lane.step(i) for i in indices]
         if is_row(e.memory, steps):
             operands = [base, *map(self.index, indices)]
             if mask is None:
@@ -340,7 +347,7 @@ class Emitter(IndexWriter):
             self.do(memref.StoreOp.create(operands=[value, base, *map(self.index, indices)]))
             return
         value = self.wide(e, lane.width)
-        steps = [lane_step(i, lane.loop, lane.width) for i in indices]
+        steps = [lane.step(i) for i in indices]
         at = list(map(self.index, indices))
         if not is_row(memory, steps):
             self._scatter(base, indices, value, lane)

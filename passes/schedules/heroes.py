@@ -13,7 +13,7 @@ from xdsl.ir import Operation
 
 HERO = "calque.hero"
 
-_REDUCING = ("matmul", "conv", "rowwise", "reduce", "pool")
+_REDUCING = ("matmul", "conv", "reduce", "pool")
 _CONTRACTING = ("matmul", "conv")
 _PLAIN = ("elementwise", "view")
 
@@ -32,7 +32,7 @@ def contracts(hero: str | None) -> bool | None:
     """Whether sums of products in a group are products of matrices; None if they may be."""
     if hero in _CONTRACTING:
         return True
-    return False if hero in _REDUCING else None
+    return False if hero in ("rowwise", "reduce") else None
 
 
 def check_hero(kernel: func.FuncOp, ops: Iterable[Operation]) -> None:

@@ -10,7 +10,6 @@ from xdsl.ir import Operation, SSAValue
 
 from .expr import INDEX, Expr
 from .index import Atom, Ix, is_nonnegative
-from .steps import lane_step
 from .writer import Scope, Writer
 
 # By kind of atom, and whether the first operand is known not to be negative.
@@ -122,7 +121,7 @@ class IndexWriter(Writer):
         lane = self.lane
         if lane is None or not ix.deps & lane.loop.deps:
             return self.broadcast(self.index(ix), width, scope)
-        step = lane_step(ix, lane.loop, lane.width)
+        step = lane.step(ix)
         if step is not None:
             base = self.broadcast(self.index(ix), width, scope)
             return self.add(base, self._steps(step, width), scope)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, memref, vector
-from xdsl.dialects.builtin import DenseArrayBase, MemRefType, i32
+from xdsl.dialects.builtin import DenseArrayBase, MemRefType, StridedLayoutAttr, i32
 from xdsl.ir import Attribute, SSAValue
 
 from .emit import Emitter
 from .expr import INDEX, Expr
 from .index import ZERO, Atom, Ix, Space
-from .numbers import number
+from .numbers import Properties, integers, number
 from .plan import score
 from .product import K_BLOCK, K_WHOLE, Product
 from .transpose import transpose
@@ -146,27 +146,63 @@ class Packing:
         e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
 
     def pack_a(self, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
-        """Compute the rows of A that a tile needs, for a block of K."""
+        """Compute the rows of A that a tile needs, for a block of K: a matrix of `mr` rows."""
+        p, width = self.p, self.blocks.width
+        if p.rows is not None and score(p.rows, 0, p.left) > score(p.k, width, p.left):
+            return self._pack_steps(p.rows, row, mr, start, length)
+        return self._pack_rows_of_a(row, mr, start, length)
+
+    def _pack_rows_of_a(self, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
+        """Row by row, in vectors along k."""
         e, p, width = self.e, self.p, self.blocks.width
         target = self.alloca(p.element, [mr, self.panel_rows()])
         stop = start + length
-        at = self.space.loop(stop)
 
-        def vectors(k: SSAValue) -> Sequence[SSAValue]:
-            with e.inside(e.top.block, {at: k}):
-                mask = e.mask(e.sub(e.index(stop), k), width)
+        def vectors(k: SSAValue, i: SSAValue) -> Sequence[SSAValue]:
+            mask = e.mask(e.sub(e.index(stop), k), width)
+            with e.inside(e.top.block, {p.k: k}, Lane(p.k, width, mask)):
                 to = e.sub(k, e.index(start))
-                for i in range(mr):
-                    loops = {p.k: k}
-                    if p.rows is not None:
-                        loops[p.rows] = e.index(row + Ix.of(i))
-                    with e.inside(e.top.block, loops, Lane(p.k, width, mask)):
-                        made = e.wide(p.left, width)
-                        e.do(vector.StoreOp.create(operands=[made, target, e.int_(i), to]))
+                operands = [e.wide(p.left, width), target, i, to]
+                e.do(vector.StoreOp.create(operands=operands))
             return ()
 
-        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), vectors)
+        def one(i: SSAValue) -> Sequence[SSAValue]:
+            here = {} if p.rows is None else {p.rows: e.add(i, e.index(row))}
+            with e.inside(e.top.block, here):
+                bounds = (e.index(start), e.index(stop), e.int_(width))
+                e.for_(bounds, None, (), lambda k: vectors(k, i))
+            return ()
+
+        e.for_((e.int_(0), e.int_(mr), e.int_(1)), None, (), one)
         return target
+
+    def _pack_steps(self, rows: Atom, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
+        """For each k a vector along the rows."""
+        e, p, width = self.e, self.p, self.blocks.width
+        wide = -(-mr // width) * width
+        target = self.alloca(p.element, [self.panel_rows(), wide])
+
+        def step(k: SSAValue) -> Sequence[SSAValue]:
+            to = e.sub(k, e.index(start))
+            for j in range(0, mr, width):
+                at = row + Ix.of(j)
+                mask = e.mask(e.index(rows.extent - at), width)
+                lane = Lane(rows, width, mask, aligned=False)
+                with e.inside(e.top.block, {rows: e.index(at)}, lane):
+                    operands = [e.wide(p.left, width), target, to, e.int_(j)]
+                    e.do(vector.StoreOp.create(operands=operands))
+            return ()
+
+        e.for_((e.index(start), e.index(start + length), e.int_(1)), p.k, (), step)
+        shape, strides = [mr, self.panel_rows()], [1, wide]
+        type_ = MemRefType(p.element, shape, StridedLayoutAttr(strides, 0))
+        properties: Properties = {
+            "static_offsets": integers([0]),
+            "static_sizes": integers(shape),
+            "static_strides": integers(strides),
+            "operandSegmentSizes": DenseArrayBase.from_list(i32, [1, 0, 0, 0]),
+        }
+        return e.put(memref.ReinterpretCastOp, (target,), type_, properties)
 
     def alloca(self, element: Attribute, shape: Sequence[int]) -> SSAValue:
         return self.e.put(

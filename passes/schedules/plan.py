@@ -314,7 +314,7 @@ def _order(nest: Nest, loops: Sequence[Atom], reduces: Sequence[Reduce], chunk: 
         nest.parallel = others
         extent = None if lane is None else lane.extent.constant
         if lane is not None and (extent is None or extent > chunk):
-            nest.step = chunk
+            nest.step = max(1, chunk // nest.width) * nest.width
         return
     common = dependent[0]
     for d in dependent[1:]:

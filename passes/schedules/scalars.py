@@ -94,6 +94,8 @@ class Scalars:
         kept = tuple(g for g in guards if not holds(g))
         if not kept:
             return inside
+        if isinstance(inside, Load) and set(kept) <= set(inside.guards) and _is_zero(outside):
+            return inside  # which is 0 where a guard does not hold
         key = (Choose, kept, inside, outside)
         found = self._values.get(key)
         if found is None:
@@ -208,6 +210,10 @@ class Scalars:
 def holds(guard: Range) -> bool:
     """Whether a condition is certain."""
     return fits(guard.index - guard.low, guard.high - guard.low)
+
+
+def _is_zero(e: Expr) -> bool:
+    return isinstance(e, Const) and e.value == number(0, e.type)
 
 
 def scalar_operands(op: Operation) -> Sequence[SSAValue]:

@@ -7,7 +7,8 @@ from .index import ONE, Atom, Ix, Monomial, polynomial
 
 def lane_step(x: Ix, loop: Atom, width: int) -> Ix | None:
     """How much an index grows from one iteration of a loop to the next, within blocks of `width`
-    iterations that begin at multiples of `width`; None where the steps differ.
+    iterations that begin at multiples of `width` (anywhere if that is 0); None where the steps
+    differ.
 
     With blocks of 16, ``floordiv(i, 64)`` grows by 0 and ``mod(i, 64)`` by 1.
     """
@@ -42,7 +43,13 @@ def _atom_step(atom: Atom, loop: Atom, width: int) -> int | None:
     if not step.terms:
         return 0
     number = divisor.constant
-    if step != ONE or number is None or number % width or not _is_multiple(whole, loop, width):
+    if (
+        step != ONE
+        or not width
+        or number is None
+        or number % width
+        or not _is_multiple(whole, loop, width)
+    ):
         return None
     return 0 if atom.kind == "floordiv" else 1
 

@@ -22,19 +22,26 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from ...ir.target import Target
 from .expr import INDEX, Expr
-from .index import Atom
+from .index import Atom, Ix
 from .numbers import NO_WRAP, dense, integers, value_of
+from .steps import lane_step
 
 EQ, SLT, SGE = (IntegerAttr(code, i64) for code in (0, 2, 5))
 
 
 @dataclass(slots=True)
 class Lane:
-    """`width` iterations of a loop, computed as one vector; `mask` tells which of them exist."""
+    """`width` iterations of a loop, computed as one vector; `mask` tells which of them exist.
+    `aligned` says that the first is a multiple of the width."""
 
     loop: Atom
     width: int
     mask: SSAValue | None
+    aligned: bool = True
+
+    def step(self, index: Ix) -> Ix | None:
+        """How much an index grows from lane to lane, None where the steps differ."""
+        return lane_step(index, self.loop, self.width if self.aligned else 0)
 
 
 @dataclass(slots=True)
