@@ -19,6 +19,7 @@ from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
 from .dispatch import Stale
 from .gradmode import is_grad_enabled, set_grad_enabled
+from .storage import Storage
 from .tensor import Tensor
 from .trace import Trace, current_trace
 
@@ -97,6 +98,18 @@ class GradNode:
             for c, m in zip(cotangents, self.node.result_metas, strict=True)
         ]
 
+    def keep(self, storage: Storage) -> None:
+        """Copy what is saved of memory that is about to be written: x of `x.mul_(y)`."""
+        from .eager import contiguous
+
+        for i, (is_operand, position, tensor) in enumerate(self.saved):
+            if tensor._storage is storage and storage.version == self.versions[i]:
+                copy = contiguous(tensor)
+                copy._grad_fn, copy._output = tensor._grad_fn, tensor._output
+                copy._requires_grad = tensor._requires_grad
+                self.saved[i] = (is_operand, position, copy)
+                self.versions[i] = copy._storage.version
+
     def release(self) -> None:
         self.released = bool(self.saved)  # a rule that needs nothing may run again
         self.saved = []
@@ -133,8 +146,24 @@ class AccumulateGrad:
 Edge = tuple[Any, int] | Tensor | None
 
 
+def refresh(x: Tensor) -> None:
+    """Give a view the history that writes into its memory have left since it was made."""
+    storage, base = x._storage, x._base
+    if base is None or x._seen < 0 or not isinstance(storage, Storage):
+        return
+    if x._seen == storage.rebased:
+        return
+    refresh(base)
+    x._seen = storage.rebased
+    x._grad_fn, x._requires_grad = None, False
+    if base._requires_grad and x._view is not None:
+        op, attrs = x._view
+        x._grad_fn, x._output, x._requires_grad = GradNode(op, (base,), attrs, (x,)), 0, True
+
+
 def edge_of(x: Tensor) -> Edge:
     """Where gradients of x go."""
+    refresh(x)
     if not x._requires_grad:
         return None
     return x if x._grad_fn is None else (x._grad_fn, x._output)
@@ -156,7 +185,11 @@ def record(
     op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], results: Sequence[Tensor]
 ) -> None:
     """Leave a node on the tape where a gradient can flow."""
-    if not is_grad_enabled() or not any(x._requires_grad for x in operands):
+    if not is_grad_enabled():
+        return
+    for x in operands:
+        refresh(x)
+    if not any(x._requires_grad for x in operands):
         return
     if op.name == "calque.detach" or not any(r.dtype.is_floating_point for r in results):
         return
@@ -181,7 +214,7 @@ def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
 
 def _check_differentiable(outputs: Sequence[Tensor]) -> None:
     for i, output in enumerate(outputs):
-        if not output._requires_grad:
+        if not output.requires_grad:
             raise RuntimeError(
                 f"element {i} of tensors does not require grad and does not have a grad_fn"
             )
@@ -231,7 +264,7 @@ def grad(
     given = list(given) if given is not None else [None] * len(outputs)
     _check_differentiable(outputs)
     for i in inputs:
-        if not i._requires_grad:
+        if not i.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     trace = current_trace()
     with set_grad_enabled(create_graph):

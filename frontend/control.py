@@ -55,16 +55,21 @@ class RegionTrace(Trace):
         if isinstance(x, Tensor) and (
             isinstance(x._storage, Storage) or x._storage.trace is not self
         ):
-            return self.wrap(self.value(x), x._requires_grad)
+            return self.wrap(self.value(x), self.tracks(x))
         return x
 
-    def write(self, tensor: Tensor, value: SSAValue) -> None:
+    def tracks(self, tensor: Tensor) -> bool:
+        if not tensor._requires_grad and isinstance(tensor._storage, Storage):
+            return self.parent.tracks(tensor)
+        return tensor._requires_grad
+
+    def write(self, tensor: Tensor, new: Tensor) -> None:
         if isinstance(tensor._storage, Storage) or tensor._storage.trace is not self:
             raise RuntimeError(
                 "a function given to cond, scan or while_loop wrote in place into a tensor from "
                 "outside; return the new value instead"
             )
-        super().write(tensor, value)
+        super().write(tensor, new)
 
 
 class _Traced:

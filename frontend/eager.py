@@ -29,6 +29,7 @@ from ..ir.verify import set_guards
 from . import strided
 from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
+from .gradmode import is_grad_enabled
 from .errors import run
 from .storage import view_geometry
 from .tensor import Tensor
@@ -68,7 +69,7 @@ def _on(meta: TensorMeta, device: str) -> TensorMeta:
 
 def _alias(x: Tensor) -> Tensor:
     out = Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
-    out._base, out._view = x._base, x._view
+    out._base, out._view, out._seen = x._base, x._view, -1
     return out
 
 
@@ -79,6 +80,7 @@ def _view(op: type[Op], x: Tensor, attrs: dict[str, Any], meta: TensorMeta) -> T
     _, strides, offset = geometry
     out = Tensor._concrete(x._storage, meta, strides, offset)  # type: ignore[arg-type]
     out._base, out._view = x, (op, attrs)
+    out._seen = x._storage.rebased if is_grad_enabled() else -1  # type: ignore[union-attr]
     return out
 
 

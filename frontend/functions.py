@@ -189,7 +189,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tenso
     """Parts of a size, or of the sizes in a list, along a dimension."""
     if isinstance(split_size_or_sections, list | tuple):
         return ops.split(tensor, [unwrap(s) for s in split_size_or_sections], dim)
-    return ops.split(tensor, int(split_size_or_sections), dim)
+    return ops.split(tensor, unwrap(split_size_or_sections), dim)
 
 
 def t(input: Any) -> Tensor:
@@ -277,7 +277,7 @@ def clone(input: Tensor) -> Tensor:
     attrs = {"shape": input._meta.shape}
     trace = current_trace()
     if trace is not None:
-        tracked, value = input._requires_grad, trace.value(input)
+        tracked, value = trace.tracks(input), trace.value(input)
         if tracked and not is_grad_enabled():
             tracked, value = False, trace.detached(value)
         # A value of its own, so that its gradient is told apart from that of `input`.
@@ -288,6 +288,11 @@ def clone(input: Tensor) -> Tensor:
     out = contiguous(input)
     record(BroadcastTo, (input,), attrs, [out])
     return out
+
+
+def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
+    """A copy with the dimensions `dims` in reverse order."""
+    return clone(ops.flip(input, dims))
 
 
 def detach_(input: Tensor) -> Tensor:

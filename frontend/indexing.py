@@ -10,7 +10,8 @@ from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.op import bind
 from ..ir.ops.view import Reshape, Slice
-from ..ir.sym import Dim, less, smax, smin
+from ..ir.ops.viewing import clamped
+from ..ir.sym import Dim, less
 from . import inplace
 from .symint import SymInt, unwrap
 
@@ -159,9 +160,7 @@ def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
         if bound is None:
             return default
         value = unwrap(bound.item() if hasattr(bound, "_meta") else bound)
-        if not isinstance(bound, SymInt) and isinstance(value, int) and value < 0:
-            return smax(size + value, 0)
-        return smin(value, size)
+        return clamped(value, size)
 
     start, limit = clamp(item.start, 0), clamp(item.stop, size)
     if isinstance(start, int) and isinstance(limit, int):

@@ -31,13 +31,13 @@ def assign(target: Tensor, new: Tensor) -> Tensor:
     check_writable(target, new)
     trace = current_trace()
     if trace is not None:
-        new_value = trace.value(ops.cast(new, target.dtype))
-        trace.write(target, new_value)
-        if new._requires_grad and not target._requires_grad:
-            target._requires_grad = True
+        trace.write(target, ops.cast(new, target.dtype))
         return target
     new = ops.cast(new, target.dtype)
-    if is_grad_enabled() and (new._requires_grad or target._requires_grad):
+    if is_grad_enabled() and (new.requires_grad or target.requires_grad):
+        keep = getattr(new._grad_fn, "keep", None)
+        if keep is not None:
+            keep(target._storage)
         _rebase(target, new)
     store(target, new)
     return target
@@ -55,7 +55,7 @@ def check_writable(target: Tensor, new: Tensor) -> None:
             f"result type {new.dtype.name} can't be cast to the desired output type "
             f"{target.dtype.name}"
         )
-    if is_grad_enabled() and target._requires_grad:
+    if is_grad_enabled() and target.requires_grad:
         if target.is_leaf:
             raise RuntimeError(
                 "a leaf Variable that requires grad is being used in an in-place operation."
@@ -71,7 +71,7 @@ def _views_leaf(target: Tensor) -> bool:
     from .trace import traced_base
 
     base = target
-    while base._base is not None:
+    while base._base is not None and base._seen >= 0:
         base = base._base
     if base is target:
         found = traced_base(target)
@@ -80,18 +80,26 @@ def _views_leaf(target: Tensor) -> bool:
 
 
 def _rebase(target: Tensor, new: Tensor) -> None:
-    """Give `target`, and the tensor whose memory it is a view of, the history of the write."""
-    target._grad_fn, target._output = new._grad_fn, new._output
-    target._requires_grad = new._requires_grad
+    """Give `target`, and the tensors whose memory it is a view of, the history of the write.
+
+    Other views of that memory see the count and get theirs when they are next used.
+    """
+    count = target._storage.rebased + 1  # type: ignore[union-attr]
     view, value = target, new
-    while view._base is not None and view._view is not None:
-        op, attrs = view._view
-        assert issubclass(op, View)
-        base = view._base
-        value = op.unview(base, value, attrs)
-        base._grad_fn, base._output = value._grad_fn, value._output
-        base._requires_grad = value._requires_grad
-        view = base
+    while True:
+        base, above = view._base, None
+        if base is not None and view._view is not None and view._seen >= 0:
+            op, attrs = view._view
+            assert issubclass(op, View)
+            above = op.unview(base, value, attrs)
+        view._grad_fn, view._output = value._grad_fn, value._output
+        view._requires_grad = value._requires_grad
+        if above is None or base is None:
+            break
+        view._seen = count
+        view, value = base, above
+    if target._seen >= 0:
+        target._storage.rebased = count  # type: ignore[union-attr]
 
 
 def store(target: Tensor, new: Tensor) -> None:

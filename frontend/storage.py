@@ -15,13 +15,16 @@ Ints = tuple[int, ...]
 
 
 class Storage:
-    """A block of memory shared by a tensor and its views; `version` counts writes."""
+    """A block of memory shared by a tensor and its views.
 
-    __slots__ = ("__weakref__", "buffer", "version")
+    `version` counts writes, `rebased` those that gradients follow: a view has a new history then.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "rebased", "version")
 
     def __init__(self, buffer: Buffer | None) -> None:
         self.buffer = buffer
-        self.version = 0
+        self.version = self.rebased = 0
 
     @property
     def pointer(self) -> int:

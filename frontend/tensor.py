@@ -7,6 +7,7 @@ tensor is never shows in user code, except where data are asked of a traced one.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Tensor(Methods):
     _chain: tuple[ViewStep, ...]
     _base: Tensor | None
     _view: tuple[type[Op], dict[str, Any]] | None
+    _seen: int  # of a view: how many of its storage's `rebased` it knows; -1 for detached ones
     _requires_grad: bool
     _grad: Tensor | None
     _grad_fn: GradNode | None
@@ -60,6 +62,7 @@ class Tensor(Methods):
         self = Tensor._blank(meta)
         self._storage = storage
         self._chain = chain
+        storage.tensors.append(weakref.ref(self))
         return self
 
     @classmethod
@@ -68,7 +71,7 @@ class Tensor(Methods):
         self._meta = meta
         self._base = self._view = self._grad = self._grad_fn = None
         self._requires_grad = False
-        self._output = self._offset = 0
+        self._output = self._offset = self._seen = 0
         self._chain = ()
         return self
 
@@ -246,6 +249,13 @@ class Tensor(Methods):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to or through this tensor."""
+        from .autograd import refresh
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None:
+            return trace.tracks(self)
+        refresh(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -281,6 +291,9 @@ class Tensor(Methods):
             from .trace import origin
 
             return origin(self)
+        from .autograd import refresh
+
+        refresh(self)
         return self._grad_fn
 
     @property

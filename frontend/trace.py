@@ -10,14 +10,15 @@ inputs.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.ir import Block, SSAValue
 
-from ..ir.op import Builder, Op, file_location, infer
-from ..ir.ops.casting import Detach
+from ..ir.op import Builder, Op, bind, file_location, infer
+from ..ir.ops.casting import Detach, WithData
 from ..ir.ops.creation import Constant
 from ..ir.ops.view import View
 from ..ir.sym import Dim, SymEnv
@@ -32,9 +33,15 @@ ViewStep = tuple[type[Op], dict[str, Any]]
 
 
 class TracedStorage:
-    """Memory in a trace: its current value, and a version that counts writes."""
+    """Memory in a trace: its current value, and a version that counts writes.
 
-    __slots__ = ("__weakref__", "cache", "leaf", "past", "trace", "value", "version")
+    `tracked` says that the value has a history that gradients follow, so each tensor over this
+    memory (`tensors`) has too, except behind a `detach`.
+    """
+
+    __slots__ = (
+        "__weakref__", "cache", "leaf", "past", "tensors", "trace", "tracked", "value", "version",
+    )  # fmt: skip
 
     def __init__(self, trace: Trace, value: SSAValue) -> None:
         self.trace = trace
@@ -42,14 +49,22 @@ class TracedStorage:
         self.past: list[SSAValue] = []  # the values before each write
         self.leaf: Tensor | None = None  # the tensor whose gradient ends here
         self.version = 0
+        self.tracked = False
+        self.tensors: list[weakref.ref[Tensor]] = []
         # Views already derived from the current value.
         self.cache: dict[tuple[int, ...], tuple[tuple[ViewStep, ...], SSAValue]] = {}
 
-    def write(self, value: SSAValue) -> None:
+    def write(self, value: SSAValue, tracked: bool) -> None:
         self.past.append(self.value)
         self.value = value
         self.version += 1
         self.cache.clear()
+        if tracked and not self.tracked:
+            self.tracked = True
+            for ref in self.tensors:
+                tensor = ref()
+                if tensor is not None and all(op is not Detach for op, _ in tensor._chain):
+                    tensor._requires_grad = True
 
 
 class Input:
@@ -258,9 +273,16 @@ class Trace:
         storage = self.lifted[id(storage)] if isinstance(storage, Storage) else storage
         return [value, *reversed(storage.past)] if storage.leaf is tensor else [value]
 
+    def tracks(self, tensor: Tensor) -> bool:
+        """Whether a tensor has a history that gradients follow, or wants a gradient itself."""
+        if tensor._requires_grad or not isinstance(tensor._storage, Storage):
+            return tensor._requires_grad
+        found = self.lifted.get(id(tensor._storage))
+        return found is not None and found.tracked and tensor.dtype.is_floating_point
+
     def record(self, op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
         """Emit an operator; a view shares the memory of its operand."""
-        tracked = any(isinstance(x, Tensor) and x._requires_grad for x in operands)
+        tracked = any(isinstance(x, Tensor) and self.tracks(x) for x in operands)
         if op is Detach or (issubclass(op, View) and _shares_memory(op, operands[0], attrs)):
             return self._view(op, operands[0], attrs, tracked)
         if op is Constant:
@@ -268,7 +290,7 @@ class Trace:
         values = [self.value(x) for x in operands]
         if tracked and not is_grad_enabled():
             values = [
-                self.detached(v) if x._requires_grad else v
+                self.detached(v) if self.tracks(x) else v
                 for v, x in zip(values, operands, strict=True)
             ]
         results = self.builder.emit(op, values, attrs).results
@@ -280,8 +302,9 @@ class Trace:
         (meta,) = infer(op, [x._meta], attrs)
         storage = self.lift(x) if isinstance(x._storage, Storage) else x._storage
         chain = concrete_chain(x) if isinstance(x._storage, Storage) else x._chain
-        if op is not Detach or tracked:
-            chain = (*chain, (op, attrs))
+        chain = (*chain, (op, attrs))
+        if tracked and op is not Detach and not is_grad_enabled():
+            chain = (*chain, (Detach, {}))
         out = Tensor._traced(storage, meta, chain)
         out._requires_grad = tracked and op is not Detach and is_grad_enabled()
         self.value(out)  # emitted here, so that errors and locations are the user's line
@@ -307,21 +330,29 @@ class Trace:
     def wrap(self, value: SSAValue, requires_grad: bool = False) -> Tensor:
         """A tensor over a new value."""
         out = Tensor._traced(TracedStorage(self, value), meta_of(value))
-        out._requires_grad = requires_grad and out.dtype.is_floating_point
+        if requires_grad and out.dtype.is_floating_point:
+            out._requires_grad = out._storage.tracked = True  # type: ignore[union-attr]
         return out
 
-    def write(self, tensor: Tensor, value: SSAValue) -> None:
-        """Replace what a tensor stands for, through the views between it and its memory."""
+    def write(self, tensor: Tensor, new: Tensor) -> None:
+        """Make a tensor stand for `new`, through the views between it and its memory.
+
+        A write under `no_grad`, or through `detach`, changes the data alone: what had a history
+        goes on having it.
+        """
         if isinstance(tensor._storage, Storage):
             storage, chain = self.lift(tensor), concrete_chain(tensor)
         else:
             storage, chain = tensor._storage, tensor._chain
-        leaf = storage.leaf is not None
-        if not leaf and any(op is Detach for op, _ in chain):
+        value, tracked = self.value(new), self.tracks(new)
+        detached = any(op is Detach for op, _ in chain)
+        if tracked and detached and is_grad_enabled():
             raise RuntimeError(
-                "a computed tensor that requires grad is written through detach() or .data: while "
-                "tracing, its gradient would be lost. Write into a clone() of it."
+                "a value that requires grad is written through detach() or .data, behind which it "
+                "has no gradient: detach the value, or write into a clone()"
             )
+        data_only = detached or not is_grad_enabled()
+        leaf = storage.leaf is not None
         bases = [self.detached(storage.value) if leaf else storage.value]
         for op, attrs in chain[:-1]:
             bases.append(self.builder.emit(op, [bases[-1]], attrs).results[0])
@@ -329,7 +360,11 @@ class Trace:
             if op is not Detach:
                 assert issubclass(op, View)
                 value = op.unview(base, value, attrs)
-        storage.write(value)
+        if data_only and storage.tracked:
+            value = bind(WithData, (storage.value, value))
+        elif data_only and tracked:
+            value = self.detached(value)
+        storage.write(value, tracked and not data_only)
 
     # ---- gradients ------------------------------------------------------------------------
 
@@ -382,6 +417,8 @@ def strides_of(tensor: Tensor) -> tuple[Dim, ...]:
     shape = meta_of(tensor._storage.value).shape
     strides = contiguous_strides(shape)
     for op, attrs in tensor._chain:
+        if op is Detach:
+            continue
         (meta,) = infer(op, [TensorMeta(shape, tensor.dtype)], attrs)
         found = view_strides(op.name, attrs, shape, strides)
         assert found is not None, "a view shares memory"

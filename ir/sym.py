@@ -154,6 +154,21 @@ def same_shape(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
     return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
 
 
+def fixed(x: Dim) -> int:
+    """x as a number: its example value, guarded. Raises UndecidedError where it has none."""
+    if isinstance(x, int):
+        return x
+    env = current_env()
+    try:
+        value = evaluate(x, env.examples if env is not None else {})
+    except KeyError:
+        raise UndecidedError(
+            f"size {x} is needed as a number here, but has no example value"
+        ) from None
+    same(x, value)
+    return value
+
+
 def less(a: Dim, b: Dim) -> bool:
     """Whether a < b, guarded where only the example tells."""
     if isinstance(a, int) and isinstance(b, int):

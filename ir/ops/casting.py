@@ -263,6 +263,39 @@ class Detach(Elementwise):
             yield Sample(sample.args, grad=False)
 
 
+class WithData(Elementwise):
+    """`data`, differentiated as if it were x: what a write that is not differentiated leaves."""
+
+    name = "calque.with_data"
+    KINDS = "fiub"
+    ARITY = 2
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, data: np.ndarray) -> np.ndarray:
+        return data.copy()
+
+    @classmethod
+    def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
+        return args[1]
+
+    @classmethod
+    def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
+        return cotangents[0], None
+
+    @classmethod
+    def identity(cls, node: Node) -> Value | None:
+        x, data = node.operands
+        inner = producer(x, cls.name)
+        if inner is not None:
+            return bind(cls, (inner.operands[0], data))
+        return x if x is data else None
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        for sample in elementwise_samples(cls):
+            yield Sample(sample.args, grad=False, error=sample.error)
+
+
 def where(condition: Value, x: Value | Number, y: Value | Number) -> Value:
     """x where condition is true, else y, promoted and broadcast together."""
     return bind(Select, spread((condition, x, y), (dt.bool_, *[result_type(x, y)] * 2)))
@@ -283,4 +316,4 @@ def detach(x: Value) -> Value:
     return bind(Detach, (x,))
 
 
-OPS = (Select, Cast, Bitcast, Detach)
+OPS = (Select, Cast, Bitcast, Detach, WithData)

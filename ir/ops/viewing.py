@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..op import Value, meta
-from ..sym import Dim, less, product, smax, smin
+from ..sym import (
+    Dim,
+    Expr,
+    UndecidedError,
+    fixed,
+    floordiv,
+    less,
+    product,
+    smax,
+    smin,
+)
 from ._common import normalize_dim
 from .view import broadcast_to, permute, reshape, slice_
 
@@ -116,15 +126,21 @@ def slice(
     if step <= 0:
         raise ValueError("step must be greater than zero")
     size = shape[d]
-    first = _clamped(0 if start is None else start, size)
-    last = smax(first, _clamped(size if stop is None else stop, size))
+    first = clamped(0 if start is None else start, size)
+    last = smax(first, clamped(size if stop is None else stop, size))
     return _slice_dim(x, d, first, last, step)
 
 
-def _clamped(at: Dim, size: Dim) -> Dim:
+def clamped(at: Dim, size: Dim) -> Dim:
+    """An end of a slice, within the dimension: where examples tell, without `min` and `max`."""
     if isinstance(at, int) and at < 0:
         at = size + at
-    return smin(smax(at, 0), size)
+    try:
+        if less(at, 0):
+            return 0
+        return size if less(size, at) else at
+    except UndecidedError:
+        return smin(smax(at, 0), size)
 
 
 def _slice_dim(x: Value, dim: int, start: Dim, limit: Dim, step: int = 1) -> Value:
@@ -155,23 +171,21 @@ def select(x: Value, dim: int, index: Dim) -> Value:
     return reshape(_slice_dim(x, d, at, at + 1), (*shape[:d], *shape[d + 1 :]))
 
 
-def split(x: Value, size: int | Sequence[Dim], dim: int = 0) -> tuple[Value, ...]:
+def split(x: Value, size: Dim | Sequence[Dim], dim: int = 0) -> tuple[Value, ...]:
     """x in parts of `size` along `dim` (the last may be smaller), or in parts of given sizes.
 
-    Raises RuntimeError where sizes do not add up, TypeError for equal parts of a symbolic size.
+    How many parts a symbolic size gives is guarded. Raises RuntimeError where sizes do not add up.
     """
     shape = meta(x).shape
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = normalize_dim(dim, len(shape))
     whole = shape[d]
-    if isinstance(size, int):
-        if not isinstance(whole, int):
-            raise TypeError(f"split into parts of {size}: size {whole} must be known here")
-        if size < 0 or (size == 0 and whole):
+    if isinstance(size, int | Expr):
+        if isinstance(size, int) and (size < 0 or (size == 0 and whole != 0)):
             raise RuntimeError(f"split expects split_size be non-negative, but got {size}")
-        steps = range(0, max(whole, 1), max(size, 1))
-        size = [min(size, whole - i) for i in steps]
+        count = 1 if size == 0 else max(fixed(floordiv(whole + size - 1, size)), 1)
+        size = [*[size] * (count - 1), whole - size * (count - 1)]
     total: Dim = 0
     for s in size:
         total = total + s
@@ -188,27 +202,18 @@ def split(x: Value, size: int | Sequence[Dim], dim: int = 0) -> tuple[Value, ...
 
 
 def chunk(x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
-    """x in at most `chunks` equal parts along `dim`; the last may be smaller.
-
-    A symbolic size is divided only where `chunks` divides it exactly.
-    """
+    """x in at most `chunks` equal parts along `dim`; the last may be smaller."""
     shape = meta(x).shape
     if not shape:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     d = normalize_dim(dim, len(shape))
-    whole = shape[d]
-    if isinstance(whole, int):
-        return split(x, max(1, -(-whole // chunks)), d)
-    part = whole // chunks
-    return split(x, [part] * chunks, d)
+    part = floordiv(shape[d] + chunks - 1, chunks)
+    return split(x, 1 if part == 0 else part, d)
 
 
 def unbind(x: Value, dim: int = 0) -> tuple[Value, ...]:
-    """Every element of x along `dim`. Raises TypeError for a symbolic size."""
+    """Every element of x along `dim`, whose size is guarded where it is symbolic."""
     d = normalize_dim(dim, meta(x).rank)
-    whole = meta(x).shape[d]
-    if not isinstance(whole, int):
-        raise TypeError(f"unbind: size {whole} must be known here")
-    return tuple(select(x, d, i) for i in range(whole))
+    return tuple(select(x, d, i) for i in range(fixed(meta(x).shape[d])))
