@@ -29,8 +29,8 @@ from ..ir.verify import set_guards
 from . import strided
 from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
-from .gradmode import is_grad_enabled
 from .errors import run
+from .gradmode import is_grad_enabled
 from .storage import view_geometry
 from .tensor import Tensor
 

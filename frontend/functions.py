@@ -290,11 +290,6 @@ def clone(input: Tensor) -> Tensor:
     return out
 
 
-def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """A copy with the dimensions `dims` in reverse order."""
-    return clone(ops.flip(input, dims))
-
-
 def detach_(input: Tensor) -> Tensor:
     """Forget a tensor's history. Raises RuntimeError for views, as PyTorch does."""
     if input._base is not None and input._grad_fn is not None:

@@ -13,7 +13,7 @@ from ..ir.ops.view import Reshape, Slice
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
 from . import inplace
-from .symint import SymInt, unwrap
+from .symint import unwrap
 
 if TYPE_CHECKING:
     from .tensor import Tensor

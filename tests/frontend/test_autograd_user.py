@@ -158,12 +158,71 @@ def test_higher_orders(wrap: Any) -> None:
     assert gradient(x) == [6, 6]
 
 
-def test_writing_through_detach_into_a_computed_tensor_is_refused_while_tracing() -> None:
+@both
+def test_writing_through_detach_leaves_the_history(wrap: Any) -> None:
+    @wrap
+    def f(x: Any) -> Any:
+        y = x * 3
+        y.detach().mul_(2)
+        with calque.no_grad():
+            y.add_(1)
+        y.sum().backward()
+        return y.detach()
+
+    x = leaf(1, 2)
+    assert f(x).tolist() == [7, 13]
+    assert gradient(x) == [3, 3]
+
+
+def test_writing_a_tracked_value_through_detach_is_refused_while_tracing() -> None:
     @calque.compile
     def f(x: Any) -> calque.Tensor:
         y = x * 1
-        y.detach().mul_(2)
+        y.detach().copy_(x * 2)
         return y
 
     with pytest.raises(RuntimeError, match=r"written through detach\(\)"):
         f(leaf(1))
+
+
+@both
+def test_views_have_the_history_of_later_writes(wrap: Any) -> None:
+    @wrap
+    def f(x: Any) -> Any:
+        out = calque.zeros(3)
+        first, rest = out[:1], out[1:]
+        out[0] = x.sum()
+        rest.copy_(x * x)
+        ((first * 2).sum() + (out * out)[1:].sum()).backward()
+        return out.detach()
+
+    x = leaf(1, 2)
+    assert f(x).tolist() == [3, 1, 4]
+    assert gradient(x) == [2 + 4, 2 + 32]
+
+
+@both
+def test_a_view_made_under_no_grad_has_no_gradient(wrap: Any) -> None:
+    @wrap
+    def f(x: Any) -> None:
+        with calque.no_grad():
+            view = x[1:]
+        (view * x[:1]).sum().backward()
+
+    x = leaf(3, 5)
+    f(x)
+    assert gradient(x) == [5, 0]
+
+
+@both
+def test_products_in_place_save_what_they_overwrite(wrap: Any) -> None:
+    @wrap
+    def f(x: Any, y: Any) -> None:
+        z = x * 1
+        z.mul_(y)
+        z.sum().backward()
+
+    x, y = leaf(2, 3), leaf(5, 7)
+    f(x, y)
+    assert gradient(x) == [5, 7]
+    assert gradient(y) == [2, 3]
