@@ -30,7 +30,10 @@ class Stale:
 
     @staticmethod
     def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        next(x for x in operands if isinstance(x, Stale)).fail()
+        for x in operands:
+            if isinstance(x, Stale):
+                x.fail()
+        return apply(op, operands, attrs)  # it only says what a constant is to be like
 
     def fail(self) -> NoReturn:
         """Raise what a rule that reads it deserves."""
