@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections import Counter
@@ -78,9 +79,8 @@ def demo(argv: Sequence[str]) -> int:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--stages", default="~/.cache/calque/demo", help="the folder to write the stages to"
-    )
+    folder = Path(os.environ.get("CALQUE_CACHE_DIR") or "~/.cache/calque") / "demo"
+    parser.add_argument("--stages", default=str(folder), help="the folder to write the stages to")
     args = parser.parse_args(argv)
     if args.epochs < 1 or args.batch < 2:
         parser.error("--epochs is at least 1 and --batch at least 2")

@@ -117,4 +117,42 @@ def _along(find: Any, input: Any, dim: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(ops.squeeze(values, dim), ops.squeeze(indices, dim))
 
 
-__all__ = ["ValuesIndices", "max", "mean", "min", "norm", "prod", "std", "sum", "var"]
+def amax(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The largest elements over dimensions; ties share the gradient."""
+    return ops.amax(input, dim, keepdim)
+
+
+def amin(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The smallest elements over dimensions; ties share the gradient."""
+    return ops.amin(input, dim, keepdim)
+
+
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the first largest element is: int64."""
+    return ops.argmax(input, dim, keepdim)
+
+
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Where the first smallest element is: int64."""
+    return ops.argmin(input, dim, keepdim)
+
+
+def any(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether one element is nonzero."""
+    return ops.any(input, dim, keepdim)
+
+
+def all(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements are nonzero."""
+    return ops.all(input, dim, keepdim)
+
+
+def logsumexp(input: Any, dim: Dims, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over dimensions, computed stably."""
+    return ops.logsumexp(input, dim, keepdim)
+
+
+__all__ = [
+    "ValuesIndices", "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean",
+    "min", "norm", "prod", "std", "sum", "var",
+]  # fmt: skip

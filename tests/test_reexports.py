@@ -81,3 +81,11 @@ def test_the_public_namespace_is_complete() -> None:
         original = load(home)
         for name in original.__all__:
             assert getattr(api, name) is getattr(original, name), f"{home}.{name}"
+
+
+def test_the_public_namespace_pickles() -> None:
+    api = load("frontend.api")
+    for name in api.__all__:
+        value = getattr(api, name)
+        if isinstance(value, type) or callable(value) or name in ("float32", "bool"):
+            assert pickle.loads(pickle.dumps(value)) is value, name
