@@ -184,7 +184,7 @@ def split(x: Value, size: Dim | Sequence[Dim], dim: int = 0) -> tuple[Value, ...
     if isinstance(size, int | Expr):
         if isinstance(size, int) and (size < 0 or (size == 0 and whole != 0)):
             raise RuntimeError(f"split expects split_size be non-negative, but got {size}")
-        count = 1 if size == 0 else max(fixed(floordiv(whole + size - 1, size)), 1)
+        count = 1 if size == 0 else max(fixed(-floordiv(-whole, size)), 1)
         size = [*[size] * (count - 1), whole - size * (count - 1)]
     total: Dim = 0
     for s in size:
