@@ -269,7 +269,9 @@ class Host:
             self.block = before
 
     def alloc(self, shape: Shape, type_: MemRefType) -> SSAValue:
-        sizes = self._dynamic(shape)
+        # The type may leave a size open that the shape knows.
+        pairs = zip(shape, type_.get_shape(), strict=True)
+        sizes = [self.size(d) for d, n in pairs if n == DYNAMIC_INDEX]
         made = memref.AllocOp.create(
             operands=sizes,
             result_types=(type_,),

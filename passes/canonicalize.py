@@ -9,6 +9,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from ..ir.op import Builder, Op
+from ..ir.sym import UndecidedError
 from ..ir.verify import environment
 from .dce import dce
 
@@ -56,8 +57,12 @@ def _folds(op: type[Op]) -> bool:
 def _fold(block: Block, op: Op) -> bool:
     if all(r.first_use is None for r in op.results):
         return False
-    with Builder(block, before=op, location=lambda: op.location):
-        replacement = op.fold(op.node())
+    try:
+        with Builder(block, before=op, location=lambda: op.location):
+            replacement = op.fold(op.node())
+    except UndecidedError:
+        # Whether the simpler form is right depends on sizes that nothing is known of.
+        return False
     if replacement is None:
         return False
     _replace(block, op, list(replacement))
