@@ -55,8 +55,14 @@ def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, 
 
 def _stash(access: Access, nests: Sequence[Nest]) -> dict[Expr, Load]:
     """Costly values that a reduction of a row and the results of the row both need, and the
-    result in whose memory they can wait."""
+    result in whose memory they can wait.
+
+    Only where it is the one result: another could still need the value when the memory has
+    received what belongs there.
+    """
     stash: dict[Expr, Load] = {}
+    if sum(len(nest.stores) for nest in nests) != 1:
+        return stash
     for nest in nests:
         lane = nest.lane
         if lane is None or nest.step:
