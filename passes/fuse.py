@@ -163,7 +163,8 @@ class Grouping:
             self.repeated.add(op)
             self.through[op] = uses
             return
-        first = min(uses, key=lambda u: u.time)
+        # What stays in @main comes before a group of its time, which reads it.
+        first = min(uses, key=lambda u: (u.time, u.group is not None))
         target = first.group
         if target is not None and self._joins(op, kind, target, uses):
             self._add(op, kind, target)

@@ -209,6 +209,16 @@ _DISCRETE = frozenset(
     )
 )  # fmt: skip
 
+
+def _pool_gradient(
+    op: type[Op], values: Sequence[Array], errors: Sequence[Array], attrs: dict[str, Any],
+    result: Array,
+) -> Array:  # fmt: skip
+    (g, tap), terms = values, np.prod(attrs["kernel"])
+    magnitude = _reference(op, [np.abs(_wide(g)), tap], attrs)
+    return _reference(op, [errors[0], tap], attrs) + terms * roundoff(result) * magnitude
+
+
 # Operators that add no error of their own: without errors of operands there is nothing to do.
 EXACT = _MOVING | _DISCRETE | {"calque.amax", "calque.amin"}
 
@@ -216,6 +226,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVING, _moved),
     **dict.fromkeys(_DISCRETE, _discontinuous),
     "calque.sum": _sum,
+    "calque.max_pool_grad": _pool_gradient,
     "calque.prod": _prod,
     "calque.exclusive_prod": _prod,
     "calque.sum_pool": _sum,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from calque.frontend.autograd import grad
 from calque.frontend.creation import as_tensor
 from calque.frontend.driver import Program as Compiled
 from calque.frontend.driver import compile_graph
@@ -93,12 +94,13 @@ def run(program: Program, compiled: Compiled, args: Sequence[Array], sizes: Size
     pointers = [b.ptr for b in inputs]
     owners: list[Buffer] = []
     overwritten = [i for _, i in program.state]
+    plain = len(compiled.outputs) - len(program.state)
     for k, meta in enumerate(compiled.outputs):
-        if k < len(program.outputs):
+        if k < plain:
             shape = call.shapes[len(args) + k]
             owners.append(Buffer.empty(int(np.prod(shape)) * meta.dtype.itemsize))
         else:
-            owners.append(inputs[overwritten[k - len(program.outputs)]])
+            owners.append(inputs[overwritten[k - plain]])
         pointers.append(owners[-1].ptr)
     call.run(pointers)
     shapes = call.shapes[len(args) :]
@@ -117,9 +119,19 @@ def _seen(buffer: Buffer, shape: Sequence[int], dtype: np.dtype) -> Array:
 def eager(program: Program, args: Sequence[Array], sizes: Sizes) -> list[Array]:
     """Results of the same functions on tensors, each operator compiled by itself."""
     tensors = [as_tensor(a.copy()) for a in args]
-    values = apply(program.steps, tensors, sizes or {"": 0})
-    kept = [*program.outputs, *(v for v, _ in program.state)]
-    return [np.asarray(values[i].numpy()) for i in kept]
+    if program.gradient:
+        for tensor in tensors:
+            tensor.requires_grad_(tensor.is_floating_point())
+    values = apply(program.steps, list(tensors), sizes or {"": 0})
+    results = [values[i] for i in program.outputs]
+    if program.gradient:
+        outputs, seeds = program.seeds(values)
+        leaves = [t for t in tensors if t.requires_grad]
+        live = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
+        found = grad([o for o, _ in live], leaves, [s for _, s in live], allow_unused=True)
+        results += [g for g in found if g is not None]
+    results += [values[v] for v, _ in program.state]
+    return [np.asarray(r.detach().numpy()) for r in results]
 
 
 def difference(found: Array, expected: Array, allowed: Array) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xdsl.ir import Block
@@ -187,7 +188,15 @@ class Generator:
             tuple(numbers[i] for i in outputs),
             tuple(state),
         )
-        return program.used()
+        program = program.used()
+        if self.rng.random() < 0.3:
+            derived = replace(program, gradient=True)
+            try:
+                derived.module()
+            except (RuntimeError, IndexError, TypeError, ValueError):
+                return program  # an operator has no derivative there
+            return derived
+        return program
 
     def appears(self, name: str) -> bool:
         return any(sym.symbol(name) in i.meta.shape for i in self.inputs)

@@ -23,9 +23,10 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Region
 
-from calque.ir import sym
+from calque.ir import ops, sym
+from calque.ir.autodiff import gradients
 from calque.ir.interpreter import resolve
-from calque.ir.op import Builder, Value
+from calque.ir.op import Builder, Value, meta
 from calque.ir.types import TensorMeta, meta_of, to_type
 from calque.ir.verify import set_guards
 
@@ -53,7 +54,8 @@ class Step:
 @dataclass(frozen=True)
 class Program:
     """`outputs` are the values returned; `state` are pairs (value, input) of inputs that the
-    program overwrites with a value, after everything else was computed."""
+    program overwrites with a value, after everything else was computed. With `gradient` it also
+    returns the gradients of what it returns with respect to the inputs that have one."""
 
     seed: int
     symbols: tuple[str, ...]
@@ -62,6 +64,7 @@ class Program:
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
     state: tuple[tuple[int, int], ...] = ()
+    gradient: bool = False
 
     def module(self) -> ModuleOp:
         """The program as IR. Raises what the operators raise where it is not well-formed."""
@@ -69,14 +72,17 @@ class Program:
         env = sym.SymEnv(dict(self.examples))
         with env, Builder(block):
             values = apply(self.steps, list(block.args), {})
-        returned = [values[i] for i in (*self.outputs, *(v for v, _ in self.state))]
+            grads = self._gradients(values) if self.gradient else []
+        returned = [values[i] for i in self.outputs]
+        returned += [*grads, *(values[v] for v, _ in self.state)]
         block.add_op(ReturnOp(*returned))
         type_ = FunctionType.from_lists([a.type for a in block.args], [v.type for v in returned])
-        owners = {source: result for result, (_, source) in enumerate(self.state)}
+        owners = {source for _, source in self.state}
+        plain = len(returned) - len(self.state)
         arg_attrs = [
             _names(f"x{i}", "state" if i in owners else "input") for i in range(len(self.inputs))
         ]
-        res_attrs = [_names(f"y{i}", "output") for i in range(len(self.outputs))]
+        res_attrs = [_names(f"y{i}", "output") for i in range(plain)]
         res_attrs += [_names(f"x{source}.new", "state", source) for _, source in self.state]
         func = FuncOp(
             "main",
@@ -87,6 +93,16 @@ class Program:
         )
         set_guards(func, env.guards)
         return ModuleOp([func])
+
+    def _gradients(self, values: list[Value]) -> list[Value]:
+        outputs, seeds = self.seeds(values)
+        found = gradients(outputs, seeds, values[: len(self.inputs)])
+        return [g for g in found if g is not None]
+
+    def seeds(self, values: list[Value]) -> tuple[list[Value], list[Value]]:
+        """The outputs that have gradients, and the cotangents that they are given."""
+        outputs = [values[i] for i in self.outputs if meta(values[i]).dtype.is_floating_point]
+        return outputs, [ops.clamp(ops.detach(v), -1.0, 1.0) for v in outputs]
 
     def arrays(self, sizes: Mapping[str, int]) -> list[np.ndarray]:
         """Random arguments for values of the size symbols, the same each time."""
@@ -137,6 +153,7 @@ class Program:
             lines.append(f"  v{k} = {step.function}({', '.join(args)})")
         lines.append(f"  return {', '.join(f'v{i}' for i in self.outputs)}")
         lines += [f"  v{i} <- v{v}" for v, i in self.state]
+        lines += ["  return gradients"] if self.gradient else []
         return "\n".join(lines)
 
 
