@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import ops
+from .autograd import edge_of
 from .autograd import grad as gradients_of
 from .gradmode import set_grad_enabled
 from .tensor import Tensor
+from .trace import current_trace
 
 
 def value_and_grad(
@@ -41,6 +43,10 @@ def value_and_grad(
             filled = tuple(
                 ops.full_like(i, 0) if g is None else g for i, g in zip(inputs, grads, strict=True)
             )
+        if current_trace() is None:
+            own = {id(i) for i in inputs if i._grad_fn is None}
+            value = _released(value, own)
+            filled = tuple(_released(g, own) for g in filled)
         result = filled[0] if single else filled
         return ((value, aux) if has_aux else value), result
 
@@ -59,6 +65,20 @@ def grad(
         return (grads, value[1]) if has_aux else grads
 
     return wrapped
+
+
+def _released(x: Tensor, own: set[int]) -> Tensor:
+    """x without its history, where that leads to nothing but the leaves `own`."""
+    waiting, seen = [edge_of(x)], set[int]()
+    while waiting:
+        edge = waiting.pop()
+        if isinstance(edge, Tensor):
+            if id(edge) not in own:
+                return x
+        elif edge is not None and id(edge[0]) not in seen:
+            seen.add(id(edge[0]))
+            waiting += edge[0].edges
+    return x.detach()
 
 
 def _fresh(x: Any) -> Tensor:

@@ -226,3 +226,14 @@ def test_products_in_place_save_what_they_overwrite(wrap: Any) -> None:
     f(x, y)
     assert gradient(x) == [5, 7]
     assert gradient(y) == [2, 3]
+
+
+@both
+def test_functional_gradients_have_a_history_only_where_something_outside_does(wrap: Any) -> None:
+    cube = wrap(calque.grad(lambda x: (x**3).sum()))
+    assert not cube(calque.tensor([1.0, 2.0])).requires_grad
+    x = leaf(1, 2)
+    slope = cube(x)
+    slope.sum().backward()
+    assert slope.tolist() == [3, 12]
+    assert gradient(x) == [6, 12]
