@@ -16,6 +16,7 @@ from calque.ir import interpreter, sym
 from calque.ir.verify import environment
 from calque.passes.pipeline import OPTIONAL, Options
 from calque.runtime.memory import Buffer
+from calque.runtime.threads import get_num_threads, set_num_threads
 
 from .bounds import bounds
 from .program import Program, apply
@@ -36,31 +37,55 @@ class Disagreement(AssertionError):
 
 
 def check(program: Program, *, without: Sequence[str] | None = None, count: int = 3) -> None:
-    """Interpreter, eager, compiled, and compiled without each of the passes `without`.
+    """Interpreter, compiled, and compiled without each of the passes `without`; eager; for one
+    size alone; on one thread.
 
     Compiled code must be within the error bound of the interpreter's result; the others must give
     the compiled result bit for bit. Raises Disagreement.
     """
     module = program.module()
     compiled = compile_graph(module.clone())
-    others = {name: compile_graph(module.clone(), Options(without=frozenset((name,))))
-              for name in (OPTIONAL if without is None else without)}  # fmt: skip
-    for sizes in assignments(program, count):
+    others = {
+        f"without {name}": compile_graph(module.clone(), Options(without=frozenset((name,))))
+        for name in (OPTIONAL if without is None else without)
+    }
+    for number, sizes in enumerate(assignments(program, count)):
         args = program.arrays(sizes)
-        expected = bounds(module, args)
-        interpreted = interpreter.run(module, args)
         got = run(program, compiled, args, sizes)
-        for i, ((value, error), plain, array) in enumerate(
-            zip(expected, interpreted, got, strict=True)
-        ):
-            if not np.array_equal(value, plain, equal_nan=value.dtype.kind == "f"):
-                raise Disagreement(f"result {i} of the interpreter is not reproducible", sizes)
-            far = difference(array, value, 2 * error)
-            if far:
-                raise Disagreement(f"result {i}, compiled, {far}", sizes)
+        _near(got, bounds(module, args), interpreter.run(module, args), sizes)
         for name, other in others.items():
-            _same(run(program, other, args, sizes), got, f"without {name}", sizes)
+            _same(run(program, other, args, sizes), got, name, sizes)
         _same(eager(program, args, sizes), got, "eager", sizes)
+        if number == 0:
+            _same(_on_one_thread(program, compiled, args, sizes), got, "on one thread", sizes)
+            if program.symbols:
+                alone = program.static(sizes)
+                made = compile_graph(alone.module())
+                _same(run(alone, made, args, {}), got, "of static sizes", sizes)
+
+
+def _near(
+    got: Sequence[Array], expected: Sequence[tuple[Array, Array]], plain: Sequence[Array],
+    sizes: Sizes,
+) -> None:  # fmt: skip
+    """Whether compiled results are within the bounds of the interpreter's."""
+    for i, (array, (value, error), again) in enumerate(zip(got, expected, plain, strict=True)):
+        if not np.array_equal(value, again, equal_nan=value.dtype.kind == "f"):
+            raise Disagreement(f"result {i} of the interpreter is not reproducible", sizes)
+        far = difference(array, value, 2 * error)
+        if far:
+            raise Disagreement(f"result {i}, compiled, {far}", sizes)
+
+
+def _on_one_thread(
+    program: Program, compiled: Compiled, args: Sequence[Array], sizes: Sizes
+) -> list[Array]:
+    threads = get_num_threads()
+    set_num_threads(1)
+    try:
+        return run(program, compiled, args, sizes)
+    finally:
+        set_num_threads(threads)
 
 
 def _same(found: Sequence[Array], expected: Sequence[Array], how: str, sizes: Sizes) -> None:

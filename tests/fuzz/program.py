@@ -117,6 +117,21 @@ class Program:
             out.append(_random(rng, shape, given, sizes))
         return out
 
+    def static(self, sizes: Mapping[str, int]) -> Program:
+        """The program for values of the size symbols alone, on the same arguments."""
+        inputs = tuple(
+            Input(
+                given.meta.with_shape(array.shape),
+                None if given.below is None else sym.evaluate(given.below, sizes),
+                {(): array},
+            )
+            for given, array in zip(self.inputs, self.arrays(sizes), strict=True)
+        )
+        steps = tuple(
+            replace(s, attrs={k: resolve(v, sizes) for k, v in s.attrs.items()}) for s in self.steps
+        )
+        return replace(self, symbols=(), examples={}, inputs=inputs, steps=steps)
+
     def used(self) -> Program:
         """Without steps and inputs that nothing reads (an input may be needed for a symbol)."""
         count = len(self.inputs)
