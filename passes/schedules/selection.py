@@ -34,6 +34,8 @@ def selected(r: Reduce) -> tuple[Expr, ...] | None:
         leaves.append(new)
     if condition is None or not _is_order(condition, r, leaves):
         return None
+    if len(set(map(id, leaves))) < len(leaves):
+        return None  # the value is its own index: partial results could not be told apart
     return tuple(leaves)
 
 
