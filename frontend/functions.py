@@ -56,6 +56,11 @@ def _is_one(alpha: Any) -> bool:
     return isinstance(alpha, int | float) and alpha == 1
 
 
+def is_tensor(obj: object) -> bool:
+    """Whether an object is a tensor."""
+    return hasattr(obj, "_meta") and hasattr(obj, "_storage")
+
+
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices."""
     _need_rank("mm", input, 2, "self must be a matrix")
@@ -318,7 +323,8 @@ def fill_(input: Tensor, value: Any) -> Tensor:
 
 
 __all__ = [
-    "add", "addcdiv", "addcmul", "allclose", "bmm", "cat", "clone", "div", "dot", "equal", "flip",
-    "index_add", "index_fill", "lerp", "masked_fill", "masked_select", "mm", "mv", "outer",
-    "repeat", "scatter", "split", "stack", "sub", "t", "tile", "tril", "triu",
+    "add", "addcdiv", "addcmul", "allclose", "bmm", "cat", "clone", "div", "dot",
+    "equal", "flip", "index_add", "index_fill", "is_tensor", "lerp", "masked_fill",
+    "masked_select", "mm", "mv", "outer", "repeat", "scatter", "split", "stack", "sub", "t",
+    "tile", "tril", "triu",
 ]  # fmt: skip

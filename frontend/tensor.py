@@ -228,6 +228,12 @@ class Tensor(Methods):
 
         return tensor_text(self)
 
+    def __format__(self, spec: str) -> str:
+        """A number of one element is formatted as Python's numbers: f"{loss:.4f}"."""
+        if spec and not self._meta.rank:
+            return format(self.item(), spec)
+        return format(repr(self), spec)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         array = self._array("pickling")
         data = array.tobytes()

@@ -192,3 +192,16 @@ def test_conditions_and_loops_on_data() -> None:
         expected = np.abs(data) * (2 if data[0] > 0 else 1)
         np.testing.assert_allclose(y.numpy(), expected)
         np.testing.assert_allclose(total.numpy(), 4 * expected)
+
+
+def test_functions_take_the_names_of_pytorch() -> None:
+    x = calque.tensor([[1.0, 5.0], [2.0, 0.0]])
+    assert calque.clamp(x, max=2, min=1).tolist() == [[1, 2], [2, 1]]
+    assert calque.amax(x, dim=1).tolist() == [5, 2]
+    assert calque.amin(x, dim=0, keepdim=True).tolist() == [[1, 0]]
+    assert calque.any(x > 4, dim=1).tolist() == [True, False]
+    assert calque.all(x > 0, dim=1).tolist() == [True, False]
+    assert calque.logsumexp(x * 0, dim=1).tolist() == pytest.approx([np.log(2)] * 2)
+    assert f"{x.sum():.2f} {x[0]}" == "8.00 tensor([1., 5.])"
+    assert calque.is_tensor(x)
+    assert not calque.is_tensor(1)
