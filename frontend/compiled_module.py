@@ -20,6 +20,10 @@ class CompiledModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles hold the module; they compile anew."""
+        return CompiledModule, (self._module,)
+
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._module, name, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +75,8 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
     store = disk.default()
     text = to_text(module, locations=True)
     digest = disk.key("program", text, str(target), str(options), source_hash())
-    if (known := store.get(digest)) is not None:
+    # A dump shows how the program is made, so it is made again.
+    if not os.environ.get("CALQUE_DUMP") and (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
     kernels = lower(module, options)
     artifact = codegen.compile_module(kernels, target, store)
@@ -85,14 +87,26 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
 def lower(module: ModuleOp, options: Options) -> ModuleOp:
     """Run the whole pass pipeline on a module, dumping each stage where CALQUE_DUMP asks for it."""
     dump = os.environ.get("CALQUE_DUMP")
+    folder = None if not dump else _new_folder(Path(dump))
     with _uncollected():
         for number, (name, stage) in enumerate(compile_pipeline(module, options)):
             module = stage
-            if dump:
-                folder = Path(dump)
-                folder.mkdir(parents=True, exist_ok=True)
+            if folder is not None:
                 (folder / f"{number:02d}-{name}.mlir").write_text(to_text(stage, locations=True))
     return module
+
+
+def _new_folder(parent: Path) -> Path:
+    """A folder of its own for each program: 000, 001, …"""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(sum(1 for _ in parent.iterdir())):
+        folder = parent / f"{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another process writes here too
+            continue
+        return folder
+    raise AssertionError("counting does not end")
 
 
 @contextmanager
