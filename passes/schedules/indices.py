@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Operation, SSAValue
 
 from .expr import INDEX, Expr
-from .index import Atom, Ix, is_nonnegative
+from .index import ONE, Atom, Ix, is_nonnegative
 from .writer import Scope, Writer
 
 # By kind of atom, and whether the first operand is known not to be negative.
@@ -23,6 +23,10 @@ _ATOM_OPS: dict[tuple[str, bool], type[Operation] | None] = {
     ("max", True): arith.MaxSIOp,
     ("max", False): arith.MaxSIOp,
 }
+
+
+# Up to which a divisor times the lanes of a vector stays far below 2**32.
+_MOST_DIVISOR = 1 << 15
 
 
 class IndexWriter(Writer):
@@ -152,12 +156,43 @@ class IndexWriter(Writer):
             return self.lanes(Ix.of(atom), width)
         if atom.kind == "data":
             return self.wide(atom.args[0], width)
+        divisor = atom.args[1].constant
+        small = divisor is not None and 1 < divisor <= _MOST_DIVISOR
+        if small and atom.kind in ("floordiv", "mod") and lane.step(atom.args[0]) == ONE:
+            assert divisor is not None
+            return self._divided(atom, divisor, width, scope)
         a, b = self.lanes(atom.args[0], width), self.lanes(atom.args[1], width)
         op = _ATOM_OPS[atom.kind, is_nonnegative(atom.args[0])]
         if op is None:
             whole, divisor, quotient = atom.args
             return self.lanes(whole - Ix.of(quotient) * divisor, width)
         return self.put(op, (a, b), a.type, scope=scope)
+
+    def _divided(self, atom: Atom, divisor: int, width: int, scope: Scope) -> SSAValue:
+        """Quotient or remainder of consecutive numbers: those of the first one, moved on.
+
+        With r the first remainder, lane i is ``(r + i) // divisor`` quotients further; as r + i
+        is small that is a multiplication and a shift.
+        """
+        key = ("divided", atom.args[:2], width)
+        found = scope.values.get(key)
+        if found is None:
+            whole = atom.args[0]
+            quotient = atom.args[2] if atom.kind == "mod" else atom
+            first = self.index(Ix.of(quotient))
+            rest = self.index(whole - Ix.of(quotient) * Ix.of(divisor))
+            moved = self.add(self.broadcast(rest, width, scope), self.iota(width, 1), scope)
+            inverse = self.iota(width, 0, -(-(1 << 32) // divisor))
+            scaled = self.mul(moved, inverse, scope)
+            shift = self.iota(width, 0, 32)
+            steps = self.put(arith.ShRUIOp, (scaled, shift), moved.type, scope=scope)
+            whole_steps = self.mul(steps, self.iota(width, 0, divisor), scope)
+            found = (
+                self.add(self.broadcast(first, width, scope), steps, scope),
+                self.sub(moved, whole_steps, scope),
+            )
+            scope.values[key] = found
+        return found[0] if atom.kind == "floordiv" else found[1]
 
 
 def _deps(monomial: Sequence[Atom]) -> int:

@@ -49,6 +49,7 @@ class _Writer(Packing):
         self.k_block = _k_block(space, p.k.extent)
         # Where a task begins, as `first_column`.
         self.first_row = space.loop(p.m)
+        self.first_kept = space.loop(p.kept.extent) if p.kept is not None else None
         self.a: SSAValue | None = None
         self.c: SSAValue | None = None
 
@@ -56,7 +57,11 @@ class _Writer(Packing):
 
     def write(self) -> None:
         p, t = self.p, self.blocks
-        loops, steps = list(p.outer), [1] * len(p.outer)
+        loops = [x for x in p.outer if x is not p.kept]
+        steps = [1] * len(loops)
+        if p.kept is not None and self.first_kept is not None:
+            loops.append(self.first_kept)
+            steps.append(t.kept)
         for loop, step, extent in (
             (self.first_column, t.nc, p.n),
             (self.first_row, self._rows_per_task(), p.m),
@@ -81,16 +86,12 @@ class _Writer(Packing):
 
     def _task(self) -> None:
         e, p, space = self.e, self.p, self.space
-        if p.a is not None:
-            self.a = self._memref(p.a, p.m, p.k.extent)
-        self.b = self.panels() if self.blocks.pack or p.b is None else None
-        if self.b is None:
-            assert p.b is not None
-            self.b = self._memref(p.b, p.k.extent, p.n)
-        if p.out is not None:
-            self.c = self._memref(p.out, p.m, p.n)
-        else:
+        if self.blocks.pack or p.b is None:
+            self.b = self.panels()
+        if p.out is None:
             self.c = self.alloca(p.element, [self._most_rows(), self.blocks.nc])
+        if p.kept is None:
+            self._views()
         k, step = p.k.extent, self.k_block
         if k.constant is not None and k.constant <= K_WHOLE:
             self._k_block(ZERO, k, e.constant(FALSE, i1), last=True)
@@ -108,15 +109,45 @@ class _Writer(Packing):
         some = e.less(e.int_(0), e.index(final))
         self._k_block(final, k - final, some, last=True)
 
+    def _views(self) -> None:
+        """The matrices that are read and written where they are."""
+        p = self.p
+        if p.a is not None:
+            self.a = self._memref(p.a, p.m, p.k.extent)
+        if not self.blocks.pack and p.b is not None:
+            self.b = self._memref(p.b, p.k.extent, p.n)
+        if p.out is not None:
+            self.c = self._memref(p.out, p.m, p.n)
+
     def _most_rows(self) -> int:
         m, t = self.p.m.constant, self.blocks
         return t.mr * t.tiles if m is None else min(m, t.mr * t.tiles)
 
     def _k_block(self, start: Ix, length: Ix, acc: SSAValue, *, last: bool) -> None:
-        """Add the products of a block of K to the task's part of the result."""
-        if self.blocks.pack or self.p.b is None:
-            self.pack_b(start, length)
-        self._tiles(lambda row, mr: self._row_of_tiles(row, mr, start, length, acc, last))
+        """Add the products of a block of K to the task's part of the result. With a loop that A
+        does not depend on, A is packed once for all its iterations."""
+        e, p = self.e, self.p
+
+        def part() -> None:
+            if self.blocks.pack or p.b is None:
+                self.pack_b(start, length)
+            self._tiles(lambda row, mr: self._row_of_tiles(row, mr, start, length, acc, last))
+
+        if p.kept is None or self.first_kept is None:
+            part()
+            return
+        first = Ix.of(self.first_row) if p.rows is not None else ZERO
+        rows = self.space.minimum(first + Ix.of(self._rows_per_task()), p.m) - first
+        self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, start, length)
+        begin = Ix.of(self.first_kept)
+        stop = self.space.minimum(begin + Ix.of(self.blocks.kept), p.kept.extent)
+
+        def one(_: SSAValue) -> Sequence[SSAValue]:
+            self._views()
+            part()
+            return ()
+
+        e.for_((e.index(begin), e.index(stop), e.int_(1)), p.kept, (), one)
 
     # ---- rows of tiles --------------------------------------------------------------------------
 
@@ -176,8 +207,11 @@ class _Writer(Packing):
     ) -> None:
         """The tiles of some rows, one for each panel of the task."""
         e, p, t, space = self.e, self.p, self.blocks, self.space
-        if p.a is None:
-            a = (self.pack_a(row, mr, start, length), e.int_(0), e.int_(0))
+        if p.kept is not None:
+            assert self.a is not None
+            a = (self.a, e.index(row - self._origin_row()), e.int_(0))
+        elif p.a is None:
+            a = (self.pack_a(row, mr, Ix.of(mr), start, length), e.int_(0), e.int_(0))
         else:
             assert self.a is not None
             a = (self.a, e.index(row), e.index(start))

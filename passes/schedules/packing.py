@@ -145,17 +145,18 @@ class Packing:
 
         e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
 
-    def pack_a(self, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
-        """Compute the rows of A that a tile needs, for a block of K: a matrix of `mr` rows."""
+    def pack_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
+        """Compute `rows` rows of A from `row` on (at most `most`) for a block of K, as a matrix
+        whose first element is the first of these."""
         p, width = self.p, self.blocks.width
         if p.rows is not None and score(p.rows, 0, p.left) > score(p.k, width, p.left):
-            return self._pack_steps(p.rows, row, mr, start, length)
-        return self._pack_rows_of_a(row, mr, start, length)
+            return self._pack_steps(p.rows, row, most, rows, start, length)
+        return self._pack_rows_of_a(row, most, rows, start, length)
 
-    def _pack_rows_of_a(self, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
+    def _pack_rows_of_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Row by row, in vectors along k."""
         e, p, width = self.e, self.p, self.blocks.width
-        target = self.alloca(p.element, [mr, self.panel_rows()])
+        target = self.alloca(p.element, [most, self.panel_rows()])
         stop = start + length
 
         def vectors(k: SSAValue, i: SSAValue) -> Sequence[SSAValue]:
@@ -173,28 +174,33 @@ class Packing:
                 e.for_(bounds, None, (), lambda k: vectors(k, i))
             return ()
 
-        e.for_((e.int_(0), e.int_(mr), e.int_(1)), None, (), one)
+        e.for_((e.int_(0), e.index(rows), e.int_(1)), None, (), one)
         return target
 
-    def _pack_steps(self, rows: Atom, row: Ix, mr: int, start: Ix, length: Ix) -> SSAValue:
-        """For each k a vector along the rows."""
+    def _pack_steps(
+        self, loop: Atom, row: Ix, most: int, rows: Ix, start: Ix, length: Ix
+    ) -> SSAValue:
+        """For each k vectors along the rows."""
         e, p, width = self.e, self.p, self.blocks.width
-        wide = -(-mr // width) * width
+        wide = -(-most // width) * width
         target = self.alloca(p.element, [self.panel_rows(), wide])
+
+        def vectors(i: SSAValue, to: SSAValue) -> Sequence[SSAValue]:
+            at = e.add(i, e.index(row))
+            mask = e.mask(e.sub(e.index(loop.extent), at), width)
+            with e.inside(e.top.block, {loop: at}, Lane(loop, width, mask, aligned=False)):
+                operands = [e.wide(p.left, width), target, to, i]
+                e.do(vector.StoreOp.create(operands=operands))
+            return ()
 
         def step(k: SSAValue) -> Sequence[SSAValue]:
             to = e.sub(k, e.index(start))
-            for j in range(0, mr, width):
-                at = row + Ix.of(j)
-                mask = e.mask(e.index(rows.extent - at), width)
-                lane = Lane(rows, width, mask, aligned=False)
-                with e.inside(e.top.block, {rows: e.index(at)}, lane):
-                    operands = [e.wide(p.left, width), target, to, e.int_(j)]
-                    e.do(vector.StoreOp.create(operands=operands))
+            bounds = (e.int_(0), e.index(rows), e.int_(width))
+            e.for_(bounds, None, (), lambda i: vectors(i, to))
             return ()
 
         e.for_((e.index(start), e.index(start + length), e.int_(1)), p.k, (), step)
-        shape, strides = [mr, self.panel_rows()], [1, wide]
+        shape, strides = [most, self.panel_rows()], [1, wide]
         type_ = MemRefType(p.element, shape, StridedLayoutAttr(strides, 0))
         properties: Properties = {
             "static_offsets": integers([0]),

@@ -103,7 +103,7 @@ def join(
         return None
     same = dict(pairs)
     loops = [same.get(a, a) for a in nest.loops]
-    stores = _build(access, shape, results, nest.runs, loops)[1]
+    stores = build(access, shape, results, nest.runs, loops)[1]
     made = plan_stores(e, loops, stores)
     return made if made.shared == first.shared and made.step == first.step else None
 
@@ -136,21 +136,21 @@ def choose_loops(
     loops, what is stored, and the dimensions of each loop."""
     long = [d for d, extent in enumerate(shape) if extent.constant != 1]
     if len(long) > 1:
-        loops, stores = _build(access, shape, results, [long])
+        loops, stores = build(access, shape, results, [long])
         values = [s.value for s in stores]
         if not reduces_of(walk(*values)) and _is_clean(stores, loops):
             return loops, stores, [long]
     runs = [[d] for d in long]
-    loops, stores = _build(access, shape, results, runs)
+    loops, stores = build(access, shape, results, runs)
     merged = _merge(runs, loops, stores) if runs else runs
     if len(merged) < len(runs):
-        fewer, fewer_stores = _build(access, shape, results, merged)
+        fewer, fewer_stores = build(access, shape, results, merged)
         if _is_clean(fewer_stores, fewer):
             return fewer, fewer_stores, merged
     return loops, stores, runs
 
 
-def _build(
+def build(
     access: Access,
     shape: tuple[Ix, ...],
     results: Sequence[tuple[SSAValue, Memory]],

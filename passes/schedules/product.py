@@ -17,10 +17,11 @@ from xdsl.ir import Attribute, SSAValue
 from ...ir.target import Target
 from .access import Access
 from .emit import is_row
-from .expr import Apply, Expr, Load, Memory, Reduce, Result, walk
+from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
+from .generic import is_plain
 from .index import ONE, ZERO, Atom, Ix, coefficient
 from .options import Blocking
-from .plan import Store, choose_loops
+from .plan import Store, build, choose_loops
 
 K_WHOLE, K_BLOCK = 768, 512
 """The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""
@@ -42,7 +43,8 @@ class Product:
 
     `rows` and `columns` are the loops m and n (m may be missing), `outer` all other loops. `a`
     and `b` are views if they can be read where they are, else None. `out` is the result as a
-    matrix of the accumulators' type if the sums may be kept there.
+    matrix of the accumulators' type if the sums may be kept there. `kept` is one of `outer` that
+    stands inside of a task, because a packed A serves all its iterations.
     """
 
     result: Result
@@ -57,6 +59,7 @@ class Product:
     a: View | None = None
     b: View | None = None
     out: View | None = None
+    kept: Atom | None = None
     tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, False, 1))
 
     @property
@@ -71,7 +74,8 @@ class Product:
 @dataclass(slots=True)
 class Blocks:
     """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
-    task computes `nc` columns and `tiles` register tiles of rows; `pack` copies B."""
+    task computes `nc` columns and `tiles` register tiles of rows; `pack` copies B; of the loop
+    that is kept inside of a task it does `kept` iterations."""
 
     mr: int
     nr: int
@@ -79,6 +83,7 @@ class Blocks:
     nc: int
     pack: bool
     tiles: int
+    kept: int = 1
 
 
 def find_product(
@@ -89,7 +94,30 @@ def find_product(
     results: Sequence[tuple[SSAValue, Memory]],
 ) -> Product | None:
     """The product that results of one shape are computed from, None if they are none."""
-    loops, stores, _ = choose_loops(access, shape, results)
+    loops, stores, runs = choose_loops(access, shape, results)
+    product = _product(loops, stores)
+    if product is None:
+        return None
+    wider = _merged(product, loops, runs, target)
+    if wider is not None:
+        merged = _product(*build(access, shape, results, wider))
+        product = merged if merged is not None and _is_joined(merged) else product
+    product.a = _view(product.left, product.rows, product.k, product.element)
+    product.b = _view(product.right, product.k, product.columns, product.element)
+    if product.b is not None and product.b.columns != ONE:
+        product.b = None
+    first = product.stores[0]
+    if first.memory.element == product.element:
+        product.out = _matrix(first.memory, first.indices, product.rows, product.columns)
+        if product.out is not None and product.out.columns != ONE:
+            product.out = None
+    product.tile = _blocks(product, target, blocking)
+    _keep(product, target)
+    return product
+
+
+def _product(loops: Sequence[Atom], stores: list[Store]) -> Product | None:
+    """The product that is stored, None if there is none."""
     found = [x for x in walk(*[s.value for s in stores]) if isinstance(x, Result)]
     if len(found) != 1:
         return None
@@ -99,20 +127,48 @@ def find_product(
         return None
     if not isinstance(result.type, Float32Type | Float64Type):
         return None
-    product = _classify(result, r, loops, stores)
-    if product is None or any(x.extent.constant == 0 for x in (*loops, *r.loops)):
+    if any(x.extent.constant == 0 for x in (*loops, *r.loops)):
         return None
-    product.a = _view(product.left, product.rows, product.k, result.type)
-    product.b = _view(product.right, product.k, product.columns, result.type)
-    if product.b is not None and product.b.columns != ONE:
-        product.b = None
-    first = product.stores[0]
-    if first.memory.element == result.type:
-        product.out = _matrix(first.memory, first.indices, product.rows, product.columns)
-        if product.out is not None and product.out.columns != ONE:
-            product.out = None
-    product.tile = _blocks(product, target, blocking)
-    return product
+    return _classify(result, r, loops, stores)
+
+
+FEW_COLUMNS = 4
+"""With fewer vectors of columns, columns of several dimensions become one loop."""
+
+
+def _merged(
+    p: Product, loops: Sequence[Atom], runs: Sequence[Sequence[int]], target: Target
+) -> list[list[int]] | None:
+    """The dimensions of loops where the few columns are one with the loops before them, None
+    where that cannot be."""
+    few = FEW_COLUMNS * target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
+    n = p.columns.extent.constant
+    last = loops.index(p.columns)
+    if n is None or n >= few:
+        return None
+    first = last
+    while first and loops[first - 1] is not p.rows and loops[first - 1] in p.outer:
+        before = loops[first - 1]
+        if before.deps & p.left.deps or not before.deps & p.right.deps:
+            break
+        first -= 1
+    if first == last:
+        return None
+    joined = [d for run in runs[first : last + 1] for d in run]
+    if joined != list(range(joined[0], joined[-1] + 1)):
+        return None
+    return [*map(list, runs[:first]), joined, *map(list, runs[last + 1 :])]
+
+
+def _is_joined(p: Product) -> bool:
+    """Whether what is stored, apart from the product itself, does not tell columns apart."""
+    steps = [i for s in p.stores for i in s.indices]
+    for x in walk(*[s.value for s in p.stores], reductions=False):
+        if isinstance(x, Load | Choose | IndexOf) and not is_plain([x], p.columns.deps):
+            return False
+    return not any(
+        a.deps & p.columns.deps and a.kind != "loop" for i in steps for m, _ in i.terms for a in m
+    )
 
 
 def _classify(
@@ -204,16 +260,33 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
 def _tiles_per_task(
     p: Product, target: Target, blocking: Blocking, m: int, mr: int, nc: int
 ) -> int:
-    """Rows are split among tasks too where there are few columns and batches."""
+    """Rows are split among tasks too where there are few columns and batches: a little where each
+    task packs its columns of B, for that is done again for each."""
     tiles = -(-m // mr)
-    most = tiles if p.out is not None else min(tiles, blocking.row_tiles)
+    most = tiles if p.out is not None and p.a is not None else min(tiles, blocking.row_tiles)
     n = p.n.constant
     if n is None:
         return min(most, blocking.row_tiles)
     tasks = -(-n // nc)
     for loop in p.outer:
         tasks *= loop.extent.constant or 1
-    wanted = 4 * target.threads
+    wanted = (4 if p.b is not None else 1) * target.threads
     if tasks >= wanted:
         return most
     return max(1, min(most, tiles * tasks // wanted))
+
+
+def _keep(p: Product, target: Target) -> None:
+    """Choose a loop that A does not depend on, to pack A once for many of its iterations."""
+    free = [x for x in p.outer if not x.deps & p.left.deps and x.extent.constant != 1]
+    k = p.k.extent.constant
+    whole = p.out is not None or (k is not None and k <= K_WHOLE)
+    if p.a is not None or not free or not whole:
+        return
+    p.kept = max(free, key=lambda x: x.extent.constant or 1 << 30)
+    tasks = 1
+    for loop in p.outer:
+        tasks *= 1 if loop is p.kept else loop.extent.constant or 1
+    count = p.kept.extent.constant
+    pieces = -(-4 * target.threads // tasks)
+    p.tile.kept = 8 if count is None else max(1, -(-count // pieces))

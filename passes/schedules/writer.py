@@ -177,14 +177,14 @@ class Writer:
             found = known[value, element, width] = self.constant(lanes, type_)
         return found
 
-    def iota(self, width: int, step: int) -> SSAValue:
-        """0, step, 2 * step, ... as indices."""
+    def iota(self, width: int, step: int, start: int = 0) -> SSAValue:
+        """start, start + step, start + 2 * step, ... as indices."""
         known = self.stack[0].values
-        found = known.get(("iota", width, step))
+        found = known.get(("iota", width, step, start))
         if found is None:
             type_ = self.vector(INDEX, width)
-            lanes = dense([i * step for i in range(width)], type_)
-            found = known["iota", width, step] = self.constant(lanes, type_)
+            lanes = dense([start + i * step for i in range(width)], type_)
+            found = known["iota", width, step, start] = self.constant(lanes, type_)
         return found
 
     def broadcast(self, value: SSAValue, width: int, scope: Scope | None = None) -> SSAValue:
