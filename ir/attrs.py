@@ -53,6 +53,14 @@ def _parse_dim(parser: AttrParser) -> Attribute:
     return _dim(parse_dim(parser))
 
 
+def _parse_dtype(parser: AttrParser) -> Attribute:
+    start = parser.pos
+    name = parser.parse_identifier(" as the name of a data type")
+    if name not in dt.BY_NAME:
+        parser.raise_error(f"no data type is named '{name}'", start)
+    return StringAttr(name)
+
+
 def _print_bool(attr: Any, printer: Printer) -> None:
     printer.print_string("true" if attr.value.data else "false")
 
@@ -154,7 +162,7 @@ DTYPE = Codec(
     lambda v: StringAttr(v.name),
     lambda a: dt.BY_NAME[a.data],
     lambda a, p: p.print_string(a.data),
-    lambda p: StringAttr(p.parse_identifier(" expected as a data type")),
+    _parse_dtype,
 )
 DENSE = Codec(_dense, _undense, _print_attr, lambda p: p.parse_attribute())
 INTS = _array(INT)

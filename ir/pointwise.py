@@ -25,10 +25,17 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir.affine import (
+    AffineBinaryOpExpr,
+    AffineBinaryOpKind,
+    AffineConstantExpr,
+    AffineDimExpr,
+    AffineExpr,
+)
 
 from . import dtype as dt
 from . import maps
-from .maps import IndexMap, MapItem
+from .maps import IndexMap
 from .scalar import ScalarBuilder
 from .sym import Dim
 from .types import TensorMeta
@@ -103,20 +110,20 @@ class BodyBuilder(ScalarBuilder):
 
     def index(self, dim: int) -> SSAValue:
         """The index along a dimension of the iteration space that the body was written for."""
-        return self._resolve(self._items[dim])
+        return self._resolve(maps.expression(self._items[dim]))
 
-    def _resolve(self, item: MapItem) -> SSAValue:
-        if item is None:
-            return self.constant(0, _INDEX)
-        if isinstance(item, int):
-            dim = IntegerAttr(item, i64)
-            return self.emit(linalg.IndexOp, (), _INDEX, {"dim": dim})
-        form = maps.strided(item)
-        if form is None:
-            raise NotImplementedError(f"the index {item} of a body")
-        loop, stride, start = form
-        scaled = self.mul(self._resolve(loop), self.constant(stride, _INDEX))
-        return self.add(scaled, self.constant(start, _INDEX))
+    def _resolve(self, expr: AffineExpr) -> SSAValue:
+        match expr:
+            case AffineConstantExpr():
+                return self.constant(expr.value, _INDEX)
+            case AffineDimExpr():
+                dim = IntegerAttr(expr.position, i64)
+                return self.emit(linalg.IndexOp, (), _INDEX, {"dim": dim})
+            case AffineBinaryOpExpr(kind=AffineBinaryOpKind.Add):
+                return self.add(self._resolve(expr.lhs), self._resolve(expr.rhs))
+            case AffineBinaryOpExpr(kind=AffineBinaryOpKind.Mul):
+                return self.mul(self._resolve(expr.lhs), self._resolve(expr.rhs))
+        raise AssertionError(f"views make sums and products, not {expr}")
 
     def size(self, dim: Dim) -> SSAValue:
         """A size as an index."""

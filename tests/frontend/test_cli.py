@@ -183,6 +183,7 @@ WRONG = {
     "opt m.mlir -p autodiff": "the first result must be a floating-point scalar",
     "opt bad.mlir": "bad.mlir:2:1: ",
     "compile bad.mlir": "bad.mlir:2:1: ",
+    "opt odd.mlir": "odd.mlir:2:32: no data type is named 'q8'",
     "run ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
     "opt ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
     "run cli_model:absent": "'cli_model' has no 'absent'",
@@ -213,6 +214,11 @@ def test_mistakes_are_told_in_one_line(
         "func.func @main(%0: tensor<2x3xf32>) -> tensor<2x4xf32> {\n"
         "  %1 = calque.add %0, %0 : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x4xf32>\n"
         "  func.return %1 : tensor<2x4xf32>\n}\n"
+    )
+    Path("odd.mlir").write_text(
+        "func.func @main(%0: tensor<2xf32>) -> tensor<2xf32> {\n"
+        "  %1 = calque.cast %0 {dtype = q8} : (tensor<2xf32>) -> tensor<2xf32>\n"
+        "  func.return %1 : tensor<2xf32>\n}\n"
     )
     main(["compile", "m.mlir", "-o", "kernel.mlir"])
     capsys.readouterr()
