@@ -44,7 +44,7 @@ def compile(argv: Sequence[str]) -> int:
             return _write_objects(program, args.output)
         from .stages import stage_text
 
-        text = stage_text(program.module, args.emit, Options(target=target))
+        text = stage_text(program.module, args.emit, Options(target=target), dump=True)
         if args.output is None:
             sys.stdout.write(text)
         else:
@@ -66,7 +66,8 @@ def _write_objects(program: LoadedProgram, output: str | None) -> int:
 
     if output is None:
         raise CommandError("--emit obj needs -o with the folder to write")
-    artifact = codegen.compile_module(stage_module(program.module, "kernel"), Target.host())
+    kernels = stage_module(program.module, "kernel", dump=True)
+    artifact = codegen.compile_module(kernels, Target.host())
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "main.o").write_bytes(artifact.host)

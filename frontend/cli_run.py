@@ -61,7 +61,8 @@ def _compile(module: Any) -> Artifact:
     from .. import codegen
     from ..runtime import cache
 
-    return codegen.compile_module(stage_module(module, "kernel"), Target.host(), cache.default())
+    kernels = stage_module(module, "kernel", dump=True)
+    return codegen.compile_module(kernels, Target.host(), cache.default())
 
 
 def _input(text: str, rng: np.random.Generator) -> np.ndarray:

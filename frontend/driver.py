@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,28 +84,13 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
 
 
 def lower(module: ModuleOp, options: Options) -> ModuleOp:
-    """Run the whole pass pipeline on a module, dumping each stage where CALQUE_DUMP asks for it."""
-    dump = os.environ.get("CALQUE_DUMP")
-    folder = None if not dump else _new_folder(Path(dump))
+    """Run the whole pass pipeline on a module."""
+    from .stages import dumped
+
     with _uncollected():
-        for number, (name, stage) in enumerate(compile_pipeline(module, options)):
+        for _, stage in dumped(compile_pipeline(module, options), options):
             module = stage
-            if folder is not None:
-                (folder / f"{number:02d}-{name}.mlir").write_text(to_text(stage, locations=True))
     return module
-
-
-def _new_folder(parent: Path) -> Path:
-    """A folder of its own for each program: 000, 001, …"""
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(sum(1 for _ in parent.iterdir())):
-        folder = parent / f"{number:03d}"
-        try:
-            folder.mkdir()
-        except FileExistsError:  # another process writes here too
-            continue
-        return folder
-    raise AssertionError("counting does not end")
 
 
 @contextmanager

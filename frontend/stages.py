@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import FuncOp
 
@@ -41,8 +46,13 @@ def _takes_memory(main: FuncOp) -> bool:
     return any(isinstance(t, MemRefType) for t in types)
 
 
-def stage_module(module: ModuleOp, stage: str, options: Options | None = None) -> ModuleOp:
-    """A copy of a module, of any stage up to then, at the end of "graph", "linalg" or "kernel"."""
+def stage_module(
+    module: ModuleOp, stage: str, options: Options | None = None, *, dump: bool = False
+) -> ModuleOp:
+    """A copy of a module, of any stage up to then, at the end of "graph", "linalg" or "kernel".
+
+    With `dump`, what is made on the way is written where CALQUE_DUMP asks for it.
+    """
     done = step_done(module)
     stages = ["graph", "linalg", "kernel"]
     reached = next((s.stage for s in STEPS if s.name == done), "graph")
@@ -51,24 +61,69 @@ def stage_module(module: ModuleOp, stage: str, options: Options | None = None) -
     current = module.clone()
     if done == [s.name for s in STEPS if s.stage == stage][-1]:
         return current
-    for name, made in compile_pipeline(current, options or Options(), done):
+    options = options or Options()
+    made_on_the_way = compile_pipeline(current, options, done)
+    if dump:
+        made_on_the_way = dumped(made_on_the_way, options)
+    for name, made in made_on_the_way:
         current = made
         if name == stage:
             break
     return current
 
 
-def stage_text(module: ModuleOp, stage: str, options: Options | None = None) -> str:
-    """The text of a stage of a module. Raises ValueError for an unknown stage."""
+def stage_text(
+    module: ModuleOp, stage: str, options: Options | None = None, *, dump: bool = False
+) -> str:
+    """The text of a stage of a module, see `stage_module`. Raises ValueError for an unknown one."""
     if stage not in STAGES:
         raise ValueError(f"unknown stage '{stage}': choose from {', '.join(STAGES)}")
     if stage in ("graph", "linalg", "kernel"):
-        return to_text(stage_module(module, stage, options))
+        return to_text(stage_module(module, stage, options, dump=dump))
     target = (options or Options()).target or Target.host()
-    kernels = stage_module(module, "kernel", options)
+    kernels = stage_module(module, "kernel", options, dump=dump)
     if stage == "ptx":
         return nvptx.joined(nvptx.ptx_text(kernels, target))
     comment = {"llvm": ";", "asm": "#"}[stage]
     make = {"llvm": codegen.llvm_text, "asm": codegen.assembly}[stage]
     texts = make(kernels, target)
     return "\n".join(f"{comment} ---- {name}\n{text}" for name, text in texts.items())
+
+
+def dumped(
+    stages: Iterable[tuple[str, ModuleOp]], options: Options
+) -> Iterator[tuple[str, ModuleOp]]:
+    """The steps of a pipeline as they come, each written where CALQUE_DUMP asks for it.
+
+    A program gets a folder of its own, and the code of its kernels as the last files there.
+    """
+    parent = os.environ.get("CALQUE_DUMP")
+    if not parent:
+        yield from stages
+        return
+    folder = _new_folder(Path(parent))
+    numbers = itertools.count()
+
+    def write(file: str, text: str) -> None:
+        (folder / f"{next(numbers):02d}-{file}").write_text(text)
+
+    for name, module in stages:
+        write(f"{name}.mlir", to_text(module, locations=True))
+        if name == "kernel":
+            gpu = options.target is not None and options.target.kind == "nvptx"
+            for stage, suffix in (("ptx", "ptx"),) if gpu else (("llvm", "ll"), ("asm", "s")):
+                write(f"{stage}.{suffix}", stage_text(module, stage, options))
+        yield name, module
+
+
+def _new_folder(parent: Path) -> Path:
+    """A folder of its own for each program: 000, 001, …"""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(sum(1 for _ in parent.iterdir())):
+        folder = parent / f"{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another process writes here too
+            continue
+        return folder
+    raise AssertionError("counting does not end")

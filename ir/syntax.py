@@ -43,7 +43,7 @@ def print_op(op: Op, printer: Printer) -> None:
     if len(op.results) == 1 and all(t == types[0] for t in types):
         printer.print_attribute(types[0])
     else:
-        printer.print_operation_type(op)
+        printer.print_function_type(op.operand_types, op.result_types)
 
 
 def parse_op(cls: type[Op], parser: Parser) -> Op:

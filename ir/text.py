@@ -9,11 +9,12 @@ from xdsl.dialects.builtin import AnyFloat, ModuleOp
 from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 
-from .dialect import context
+from .dialect import complete_xdsl, context
 
 
 def to_text(module: ModuleOp, *, locations: bool = False) -> str:
     """A module as MLIR text; with `locations` every operation ends in its source line."""
+    complete_xdsl()
     out = StringIO()
     Printer(out, print_debuginfo=locations).print_op(module)
     return out.getvalue() + "\n"

@@ -217,14 +217,3 @@ def test_compiled_modules_are_copied_and_pickled() -> None:
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(twin(x).detach().numpy(), model(x).detach().numpy())
         assert twin.weight is not model.weight
-
-
-def test_every_program_is_dumped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = calque.tensor([1.0, 2.0])
-    monkeypatch.setenv("CALQUE_DUMP", str(tmp_path / "dump"))
-    for _ in range(2):  # the second time the cache has it
-        C(lambda x: x * 2 + 1)(x)
-    folders = sorted((tmp_path / "dump").iterdir())
-    assert len(folders) == 2
-    for folder in folders:
-        assert {"input", "graph", "linalg", "kernel"} <= {f.stem[3:] for f in folder.iterdir()}

@@ -1,0 +1,64 @@
+"""Stages as text: what CALQUE_DUMP writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import calque
+from calque.frontend.cli import main
+from calque.ir.text import from_text, to_text
+from calque.ir.verify import verify
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """The files of a dump without their numbers."""
+    return {file.name[3:]: file.read_text() for file in folder.iterdir()}
+
+
+def test_every_program_is_dumped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = calque.tensor([1.0, 2.0])
+    monkeypatch.setenv("CALQUE_DUMP", str(tmp_path / "dump"))
+    for _ in range(2):  # the second time the cache has it
+        calque.compile(lambda x: x * 2 + 1)(x)
+    folders = sorted((tmp_path / "dump").iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        files = files_of(folder)
+        assert {f"{s}.mlir" for s in ("input", "cse", "graph", "linalg", "kernel")} <= set(files)
+        assert "define" in files["llvm.ll"]
+        assert "ret" in files["asm.s"]
+
+
+def test_dumps_of_a_fresh_process_are_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written with its locations is read, says the same again, and runs."""
+    script = """
+import calque
+import calque.nn.functional as F
+
+x = calque.randn(5, 3)
+calque.compile(lambda x: calque.where(x > 0, x, 0).sum() + F.softmax(x, -1).amax())(x)
+"""
+    environment = {
+        **os.environ,
+        "CALQUE_DUMP": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    folder = max(tmp_path.iterdir())
+    for file in sorted(folder.glob("*.mlir")):
+        text = file.read_text()
+        module = from_text(text, str(file))
+        verify(module)
+        assert to_text(module, locations=True) == text, file
+        assert main(["run", str(file), "--input", "f32[5x3]"]) == 0
+    monkeypatch.setenv("CALQUE_DUMP", str(tmp_path / "again"))
+    assert main(["run", str(folder / "00-input.mlir"), "--input", "f32[5x3]"]) == 0
+    (again,) = (tmp_path / "again").iterdir()
+    assert files_of(again)["asm.s"] == files_of(folder)["asm.s"]
