@@ -24,7 +24,7 @@ from ..ir.op import Builder
 from ..ir.sym import Expr, Guard, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from ..ir.verify import set_guards
-from .guards import Epoch, Guards, survey
+from .guards import Guards
 from .overlap import Pattern, refuse_written
 from .pytree import LEAF, flatten, unflatten
 from .random import default_generator
@@ -178,9 +178,10 @@ def capture(
     Where outputs require gradients, `split` makes a backward program too. `aliases` says which
     arguments share memory.
     """
-    surroundings = survey(function)
     trace = Trace(env)
-    trace.naming = lambda: named_tensors(surroundings.named)
+    trace.outermost = capture.__code__
+    trace.surroundings.survey(function)
+    trace.naming = lambda: named_tensors(trace.surroundings.named)
     names = _argument_names(function, spec, len(leaves))
     with trace:
         arguments = [trace.argument(name, meta) for name, meta in zip(names, metas, strict=True)]
@@ -200,13 +201,7 @@ def capture(
             _split_backward(captured, arguments, returned)
     captured.argument_shapes = [tuple(x._sizes) for x in leaves]
     captured.argument_metas = list(metas)
-    captured.guards = surroundings.guards
-    seen = {id(obj) for obj in trace.used.values()}
-    captured.guards.objects = [(obj, obj._guard_state()) for obj in trace.used.values()]
-    captured.guards.objects += [
-        (obj, obj._guard_state()) for _, obj in surroundings.named if id(obj) not in seen
-    ]
-    captured.guards.epoch = Epoch.value
+    captured.guards = trace.surroundings.guards()
     return captured
 
 

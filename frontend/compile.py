@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,9 @@ class CompiledFunction:
     """A function whose calls run as native code; compiled at the first call of each structure.
 
     A second size of an argument's dimension makes that dimension dynamic. `compiles` counts
-    compilations; `ir(stage)` and `explain()` show the program of the latest call.
+    compilations; `ir(stage)` and `explain()` show the program of the latest call. With the
+    environment variable CALQUE_CHECK=stale each call is traced again, and refused where the
+    program would be another one.
     """
 
     def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
@@ -47,16 +51,18 @@ class CompiledFunction:
         known = self._entries.setdefault(key, [])
         for entry in known:
             if entry.matches(leaves):
+                if os.environ.get("CALQUE_CHECK") == "stale":
+                    self._check(entry, spec, leaves, aliases)
                 self._latest = entry
                 return entry.run(leaves)
         entry = self._compile(spec, leaves, known, aliases)
-        known[:] = [e for e in known if e.alive()]
         known.append(entry)
+        del known[:-_KEPT]
         self._latest = entry
         return entry.run(leaves)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
 
     def _compile(
         self,
@@ -72,6 +78,22 @@ class CompiledFunction:
         from .specialize import Entry  # brings the compiler along
 
         return Entry(captured, self._name)
+
+    def _check(self, entry: Entry, spec: Any, leaves: Sequence[Tensor], aliases: Any) -> None:
+        """Raise RuntimeError where tracing anew gives another program."""
+        known = entry.captured
+        env = sym.SymEnv(
+            {str(n): x._sizes[d] for m, x in zip(known.argument_metas, leaves, strict=True)
+             for d, n in enumerate(m.shape) if isinstance(n, sym.Expr)}
+        )  # fmt: skip
+        now = capture(self._function, spec, known.argument_metas, leaves, env, aliases=aliases)
+        same = [a.tensor is b.tensor for a, b in zip(known.inputs, now.inputs, strict=False)]
+        if str(known.module()) != str(now.module()) or not all(same):
+            raise RuntimeError(
+                f"{self._name} does something else now than when it was compiled, because of an "
+                "object whose contents are not watched: a list, a dictionary, or an object other "
+                "than a module or an optimizer. Pass it as an argument, or make it a module"
+            )
 
     @property
     def _entry(self) -> Entry:
@@ -113,6 +135,8 @@ def _structure(x: Tensor) -> tuple[Any, ...]:
     return (x.dtype.name, x.ndim, x.device, x._requires_grad, x._chain is NUMBER)
 
 
+# Programs of one structure that are kept: of other modes, attributes, and sizes.
+_KEPT = 16
 _LETTERS = ("B", "T", "S", "H", "W")
 
 

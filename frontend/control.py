@@ -28,6 +28,7 @@ class RegionTrace(Trace):
     def __init__(self, parent: Trace) -> None:
         super().__init__(parent.env)
         self.builder = Builder(self.block, location=parent.builder.location)
+        self.surroundings = parent.surroundings
         self.parent = parent
         self.outside: list[Tensor] = []
         self._captured: dict[Any, SSAValue] = {}

@@ -1,19 +1,20 @@
 """What a compiled function depends on besides its tensors, and how that is checked.
 
-Guarded are: plain Python values and tensors in the closure cells and globals of the user's
-functions reached from the compiled one, the structure and attributes of modules and the options
-of optimizers that ran. Contents of other objects are not.
+Guarded is what names mean to the user's functions that ran: the globals they load and the cells of
+their closures, plain Python values by value and all else by identity; and of modules and optimizers
+that ran, structure, attributes and options. Contents of other objects are not.
 """
 
 from __future__ import annotations
 
+import dis
+import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .location import is_ours
-from .tensor import Tensor
+from .location import is_library
 
 _PLAIN = (bool, int, float, str, bytes, type(None), complex)
 
@@ -35,36 +36,23 @@ class Guarded(Protocol):
     def _guard_state(self) -> Any: ...
 
 
-@dataclass
-class Guards:
-    """The values found while tracing; `hold()` compares them with the present ones."""
+class Held:
+    """A value that is compared by identity, and kept so that no other gets its place."""
 
-    plain: list[tuple[Callable[[], Any], Any, str]] = field(default_factory=list)
-    objects: list[tuple[Guarded, Any]] = field(default_factory=list)
-    epoch: int = -1
+    __slots__ = ("value",)
 
-    def hold(self) -> bool:
-        """Whether everything is as it was."""
-        for read, value, _ in self.plain:
-            try:
-                now = read()
-            except (KeyError, ValueError):
-                return False
-            if now is not value and not (type(now) is type(value) and _equal(now, value)):
-                return False
-        if self.epoch != Epoch.value:
-            if any(obj._guard_state() != state for obj, state in self.objects):
-                return False
-            self.epoch = Epoch.value
-        return True
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
-    def describe(self) -> list[str]:
-        """The guarded names, for `explain()`."""
-        return [f"{name} == {value!r}" for _, value, name in self.plain if _is_plain(value)]
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and other.value is self.value
+
+    __hash__ = object.__hash__
 
 
-def _equal(a: Any, b: Any) -> bool:
-    return _is_plain(a) and a == b
+def frozen(value: Any) -> Any:
+    """A value as a guard compares it: plain ones by type and value, all else by identity."""
+    return (type(value), value) if _is_plain(value) else Held(value)
 
 
 def _is_plain(value: Any) -> bool:
@@ -74,77 +62,169 @@ def _is_plain(value: Any) -> bool:
 
 
 @dataclass
+class Guards:
+    """The values found while tracing; `hold()` compares them with the present ones."""
+
+    names: list[tuple[Callable[[], Any], Any, str]] = field(default_factory=list)
+    objects: list[tuple[str, Guarded, Any]] = field(default_factory=list)
+    _epoch: int = -1
+    _unchanged: bool = False
+
+    def hold(self) -> bool:
+        """Whether everything is as it was."""
+        for read, value, _ in self.names:
+            try:
+                now = read()
+            except (KeyError, ValueError):
+                return False
+            if now is not value and not (_is_plain(value) and frozen(now) == frozen(value)):
+                return False
+        if self._epoch != Epoch.value:
+            self._epoch = Epoch.value
+            self._unchanged = all(obj._guard_state() == state for _, obj, state in self.objects)
+        return self._unchanged
+
+    def describe(self) -> list[str]:
+        """What is guarded, for `explain()`."""
+        plain = [f"{name} == {value!r}" for _, value, name in self.names if _is_plain(value)]
+        return plain + [f"{type(obj).__name__} {name}".rstrip() for name, obj, _ in self.objects]
+
+
 class Surroundings:
-    """What a function reaches: guards on values, modules and optimizers by name."""
+    """What a function that is traced meets outside of itself, and how that was before it ran."""
 
-    guards: Guards = field(default_factory=Guards)
-    named: list[tuple[str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.named: list[tuple[str, Any]] = []  # modules and optimizers
+        self._names: list[tuple[Callable[[], Any], Any, str]] = []
+        self._states: dict[int, tuple[str, Guarded, Any]] = {}
+        self._inside: set[int] = set()  # modules of others whose state is known
+        self._methods: set[str] = set()  # names of attributes that functions load
+        self._ran: dict[types.CodeType, dict[str, Any]] = {}
+        self._seen: set[Any] = set()
 
+    def survey(self, function: Callable[..., Any]) -> None:
+        """Look at a function and at the user's functions that it names, before it runs."""
+        self._walk([function])
 
-def survey(function: Callable[..., Any]) -> Surroundings:
-    """Walk closures and globals of a function and of the user's functions that it names."""
-    found = Surroundings()
-    seen: set[int] = set()
-    queue: list[Any] = [function]
-    while queue:
-        item = queue.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        for function_ in _functions(item, found):
-            queue += _visit(function_, found, seen)
-    return found
+    def note(self, obj: Guarded, name: str = "", renewed: bool = False) -> None:
+        """A module or an optimizer takes part: the program depends on its state before.
 
+        `renewed` is for state that it made at its first use, and has from then on.
+        """
+        if renewed:
+            name = self._states[id(obj)][0] if id(obj) in self._states else name
+        elif id(obj) in self._inside:
+            return
+        self._states[id(obj)] = (name, obj, obj._guard_state())
+        self._inside.update(map(id, _modules(obj)), (id(obj),))
 
-def _functions(item: Any, found: Surroundings) -> list[types.FunctionType]:
-    if isinstance(item, types.MethodType):
-        self_ = item.__self__
-        if hasattr(self_, "_guard_state"):
-            found.named.append(("self", self_))
-        return _functions(item.__func__, found)
-    if isinstance(item, types.FunctionType) and not is_ours(item.__code__.co_filename):
-        return [item]
-    wrapped = getattr(item, "__wrapped__", None)  # by `grad`, `no_grad`, `compile`
-    return [] if wrapped is None else _functions(wrapped, found)
+    def ran(self, code: types.CodeType, scope: dict[str, Any]) -> None:
+        """Code ran with these globals."""
+        if code not in self._ran and not is_library(code.co_filename):
+            self._ran[code] = scope
 
+    def guards(self) -> Guards:
+        """What the program depends on, after all that it does was seen."""
+        for code, scope in self._ran.items():
+            self._walk(self._scope(code, scope))
+        modules = [m for _, obj, _ in self._states.values() for m in _modules(obj)]
+        for kind in dict.fromkeys(map(type, modules)):
+            methods = [getattr(kind, name, None) for name in sorted(self._methods)]
+            self._walk(m for m in methods if isinstance(m, types.FunctionType))
+        return Guards(self._names, list(self._states.values()))
 
-def _visit(function: types.FunctionType, found: Surroundings, seen: set[int]) -> list[Any]:
-    """Guard the plain values a function reads; the functions and modules to walk next."""
-    following: list[Any] = []
+    def _walk(self, items: Iterable[Any]) -> None:
+        queue = list(items)
+        while queue:
+            item = queue.pop()
+            if id(item) not in self._seen:
+                self._seen.add(id(item))
+                for function in self._functions(item):
+                    queue += self._cells(function)
+                    queue += self._scope(function.__code__, function.__globals__)
 
-    def meet(name: str, value: Any, read: Callable[[], Any]) -> None:
-        if _is_plain(value) or isinstance(value, Tensor):
-            found.guards.plain.append((read, value, name))
-        elif hasattr(value, "_guard_state"):
-            if id(value) not in seen:
-                seen.add(id(value))
-                found.named.append((name, value))
-            found.guards.plain.append((read, value, name))
-        elif isinstance(value, types.FunctionType | types.MethodType):
-            following.append(value)
+    def _functions(self, item: Any) -> list[types.FunctionType]:
+        """The user's functions behind something that is called."""
+        if isinstance(item, types.MethodType):
+            self._meet("self", item.__self__)
+            return self._functions(item.__func__)
+        if isinstance(item, types.FunctionType):
+            return [] if is_library(item.__code__.co_filename) else [item]
+        if isinstance(item, functools.partial):
+            self._meet("partial", (*item.args, *item.keywords.values()))
+            return self._functions(item.func)
+        if isinstance(item, type):
+            members = [getattr(m, "__func__", m) for m in vars(item).values()]
+            return [f for m in members if not isinstance(m, type) for f in self._functions(m)]
+        # A function wrapped by `grad`, `no_grad`, `compile`, or an object that is called.
+        inner = getattr(item, "__wrapped__", None)
+        if inner is None and callable(item):
+            inner = type(item).__call__
+        builtin = inner is None or isinstance(inner, types.WrapperDescriptorType)
+        return [] if builtin else self._functions(inner)
+
+    def _cells(self, function: types.FunctionType) -> list[Any]:
+        following: list[Any] = []
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            read = functools.partial(getattr, cell, "cell_contents")
+            following += self._guard(id(cell), name, value, read)
+        return following
+
+    def _scope(self, code: types.CodeType, scope: dict[str, Any]) -> list[Any]:
+        names, attributes = _loads(code)
+        self._methods |= attributes
+        following: list[Any] = []
+        for name in sorted(names):
+            if name in scope:
+                read = functools.partial(scope.__getitem__, name)
+                following += self._guard((id(scope), name), name, scope[name], read)
+        return following
+
+    def _guard(self, key: Any, name: str, value: Any, read: Callable[[], Any]) -> list[Any]:
+        """Guard what a name means; what is to be walked next."""
+        if key in self._seen or isinstance(value, types.ModuleType):
+            return []
+        self._seen.add(key)
+        self._names.append((read, value, name))
+        return self._meet(name, value)
+
+    def _meet(self, name: str, value: Any) -> list[Any]:
+        if hasattr(type(value), "_guard_state"):
+            if id(value) not in self._seen:
+                self._seen.add(id(value))
+                self.named.append((name, value))
+                self.note(value, name)
         elif isinstance(value, list | tuple):
             for i, entry in enumerate(value):
-                if hasattr(entry, "_guard_state"):
-                    found.named.append((f"{name}.{i}", entry))
-
-    code = function.__code__
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        meet(name, value, lambda cell=cell: cell.cell_contents)
-    scope = function.__globals__
-    for name in _global_names(code):
-        if name in scope:
-            meet(name, scope[name], lambda name=name: scope[name])
-    return following
+                self._meet(f"{name}.{i}", entry)
+        elif callable(value):
+            return [value]
+        return []
 
 
-def _global_names(code: types.CodeType) -> set[str]:
-    """Names that a function and the functions inside of it may read as globals."""
-    names = set(code.co_names)
+def _modules(obj: Guarded) -> Iterable[Any]:
+    """A module and those inside of it."""
+    return getattr(obj, "modules", tuple)()
+
+
+@functools.lru_cache(maxsize=4096)
+def _loads(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of globals, and of attributes, that code and the code inside of it load."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            names.add(instruction.argval)
+        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            attributes.add(instruction.argval)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _global_names(constant)
-    return names
+            inner = _loads(constant)
+            names |= inner[0]
+            attributes |= inner[1]
+    return frozenset(names), frozenset(attributes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from types import FrameType
 
 _PACKAGE = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
@@ -11,6 +12,7 @@ _OWN = tuple(
     os.path.join(_PACKAGE, folder) + os.sep
     for folder in ("ir", "passes", "codegen", "runtime", "frontend")
 )
+_LIBRARIES = ("<frozen", *(sysconfig.get_path(p) for p in ("stdlib", "purelib", "platlib")))
 _ours: dict[str, bool] = {}
 
 
@@ -20,6 +22,11 @@ def is_ours(filename: str) -> bool:
     if known is None:
         known = _ours[filename] = os.path.realpath(filename).startswith(_OWN)
     return known
+
+
+def is_library(filename: str) -> bool:
+    """Whether a source file is calque's, Python's own or installed: not the user's program."""
+    return filename.startswith(_LIBRARIES) or is_ours(filename)
 
 
 def user_frame() -> FrameType | None:

@@ -51,17 +51,9 @@ class Entry:
                     places.setdefault(str(size), (i, d))
         self._places = places
 
-    def alive(self) -> bool:
-        """Whether a later call may still find what this program depends on unchanged."""
-        return self.captured.guards.hold() and self._state_fits(None)
-
-    def _state_fits(self, leaves: Sequence[Tensor] | None) -> bool:
+    def _state_fits(self, leaves: Sequence[Tensor]) -> bool:
         for owner, meta in self._grad_metas:
-            if isinstance(owner, int):
-                if leaves is None:
-                    continue
-                owner = leaves[owner]
-            grad = owner._grad
+            grad = _tensor(owner, leaves)._grad
             if (None if grad is None else grad._meta) != meta:
                 return False
         return all(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from types import CodeType
 from typing import Any
 
 from xdsl.dialects.builtin import FileLineColLoc
@@ -24,6 +25,7 @@ from ..ir.ops.view import View
 from ..ir.sym import Dim, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from .gradmode import is_grad_enabled
+from .guards import Surroundings
 from .location import user_frame
 from .overlap import interchangeable
 from .storage import Storage, contiguous_strides, is_contiguous, view_strides
@@ -100,11 +102,12 @@ class Trace:
     def __init__(self, env: SymEnv | None = None) -> None:
         self.block = Block()
         self.env = env or SymEnv()
-        self.builder = Builder(self.block, location=_location)
+        self.builder = Builder(self.block, location=self._location)
         self.inputs: list[Input] = []
         self.naming: Callable[[], dict[int, str]] = dict  # ids of concrete tensors to their paths
         self._names: dict[int, str] = {}
-        self.used: dict[int, Any] = {}  # modules and optimizers that ran, by id
+        self.surroundings = Surroundings()
+        self.outermost: CodeType | None = None  # the function below which the user's frames are
         self.grads: dict[int, tuple[Tensor, Tensor | None]] = {}
         # Gradients that were read before they were written: None, or an input.
         self.read_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
@@ -229,9 +232,15 @@ class Trace:
             self._names = self.naming()  # optimizers make their state while they are traced
         return self._names.get(id(tensor)) or f"captured_{len(self.inputs)}"
 
-    def note(self, obj: Any) -> None:
-        """Remember that a module or an optimizer ran: the program depends on its state."""
-        self.used[id(obj)] = obj
+    def _location(self) -> FileLineColLoc | None:
+        """The user's line. All functions that are running there are what the program depends on."""
+        innermost = frame = user_frame()
+        while frame is not None and frame.f_code is not self.outermost:
+            self.surroundings.ran(frame.f_code, frame.f_globals)
+            frame = frame.f_back
+        if innermost is None:
+            return None
+        return file_location(innermost.f_code.co_filename, innermost.f_lineno)
 
     def track_leaf(self, tensor: Tensor) -> None:
         """Remember a traced tensor that `requires_grad_()` made a leaf."""
@@ -446,13 +455,6 @@ def _root(tensor: Tensor) -> Tensor:
     while tensor._base is not None:
         tensor = tensor._base
     return tensor
-
-
-def _location() -> FileLineColLoc | None:
-    frame = user_frame()
-    if frame is None:
-        return None
-    return file_location(frame.f_code.co_filename, frame.f_lineno)
 
 
 class _State(threading.local):

@@ -6,14 +6,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ...ir.dtype import DType
 from ..gradmode import no_grad
-from ..guards import Epoch
+from ..guards import Epoch, frozen
 from ..tensor import Tensor
 from ..trace import current_trace, untraced
 from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")
+
+
+# What a module's own tables are called; every other attribute is the user's.
+_TABLES = frozenset(("_parameters", "_buffers", "_modules", "_transient", "_pre_hooks", "_hooks"))
 
 
 class IncompatibleKeys(NamedTuple):
@@ -60,7 +63,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current_trace()
         if trace is not None:
-            trace.note(self)
+            trace.surroundings.note(self)
         for hook in self._pre_hooks.values():
             changed = hook(self, args)
             if changed is not None:
@@ -228,20 +231,16 @@ class Module:
         yield from self.named_buffers()
 
     def _guard_state(self) -> tuple[Any, ...]:
-        """What a captured program depends on: modes, structure, plain attributes."""
-        plain = (bool, int, float, str, type(None), tuple, DType)
+        """What a captured program depends on: modes, structure, attributes."""
         out: list[Any] = []
         for path, module in self.named_modules():
-            own = tuple(
-                (k, v) for k, v in module.__dict__.items()
-                if not k.startswith("_") and isinstance(v, plain)
-            )  # fmt: skip
+            own = tuple((k, frozen(v)) for k, v in module.__dict__.items() if k not in _TABLES)
             tensors = tuple(
                 (k, id(t), None if t is None else t.requires_grad)
                 for k, t in (*module._parameters.items(), *module._buffers.items())
             )
             hooks = tuple(
-                tuple(map(id, table.values())) for table in (module._pre_hooks, module._hooks)
+                tuple(map(frozen, table.values())) for table in (module._pre_hooks, module._hooks)
             )
             out.append((path, id(type(module)), own, tensors, hooks))
         return tuple(out)

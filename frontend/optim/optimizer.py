@@ -82,7 +82,7 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         trace = current_trace()
         if trace is not None:
-            trace.note(self)
+            trace.surroundings.note(self)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -99,6 +99,8 @@ class Optimizer:
             self._advance([state for *_, state in ready])
             for options, p, grad, state in ready:
                 self._update(options, p, grad, state)
+        if trace is not None:  # the first step of a parameter makes its state
+            trace.surroundings.note(self, renewed=True)
         return loss
 
     def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""What a compiled function notices: whatever it depends on means something else."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import calque
+import calque.nn as nn
+from calque.autograd import Function
+
+scale = 2.0
+shift = 1
+weights = [calque.ones(2)]
+T = 0
+
+
+def helper(x: Any) -> Any:
+    return x * scale
+
+
+def width() -> int:
+    return shift
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self._private = 3.0
+        self.table = [1.0]
+        self.mask = calque.ones(2)
+        self.activation: Callable[[Any], Any] = calque.relu
+        self.last = None
+
+    def forward(self, x: Any) -> Any:
+        self.last = self.activation(helper(x)) * self.factor() + self._private
+        return self.last * self.table[0] * self.mask
+
+    def factor(self) -> int:
+        return width()
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class Scaled(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x * scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * scale
+
+
+CHANGES: dict[str, Callable[[Any, Outer], None]] = {
+    "global of a helper": lambda patch, m: patch(globals(), "scale", 3.0),
+    "global of a function that only Python runs": lambda patch, m: patch(globals(), "shift", 4),
+    "helper": lambda patch, m: patch(globals(), "helper", lambda x: x - 1),
+    "private attribute": lambda patch, m: setattr(m.inner, "_private", 5.0),
+    "list attribute": lambda patch, m: setattr(m.inner, "table", [7.0]),
+    "tensor attribute": lambda patch, m: setattr(m.inner, "mask", calque.zeros(2)),
+    "function attribute": lambda patch, m: setattr(m.inner, "activation", calque.exp),
+    "submodule": lambda patch, m: setattr(m, "inner", nn.Identity()),
+    "patched forward": lambda patch, m: setattr(m.inner, "forward", lambda x: x - 3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_retraces(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = Outer(), calque.tensor([0.5, 1.5])
+    compiled = calque.compile(model)
+    step = calque.compile(lambda x: model(x) + 1)
+    for _ in range(2):
+        assert compiled(x).tolist() == model(x).tolist()
+        step(x)
+    counts = compiled.compiles, step.compiles
+    CHANGES[change](monkeypatch.setitem, model)
+    assert compiled(x).tolist() == model(x).tolist()
+    assert step(x).tolist() == (model(x) + 1).tolist()
+    assert (compiled.compiles, step.compiles) == (counts[0] + 1, counts[1] + 1)
+
+
+def test_rebound_containers_and_functions_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = calque.tensor([1.0, 2.0])
+    f = calque.compile(lambda x: x + weights[0])
+    assert f(x).tolist() == [2, 3]
+    monkeypatch.setitem(globals(), "weights", [calque.zeros(2)])
+    assert f(x).tolist() == [1, 2]
+    g = calque.compile(lambda x: Scaled.apply(x))
+    assert g(x).tolist() == [2, 4]
+    monkeypatch.setitem(globals(), "scale", 5.0)
+    assert g(x).tolist() == [5, 10]
+    h = calque.compile(functools.partial(lambda k, x: x * k, 2))
+    assert h(x).tolist() == [2, 4]
+
+
+def test_names_of_attributes_are_not_globals(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = calque.compile(lambda x: x.T * 2)
+    for value in range(3):
+        monkeypatch.setitem(globals(), "T", value)
+        f(calque.ones(2, 2))
+    assert f.compiles == 1
+
+
+def test_going_back_finds_the_program_again() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    m = calque.compile(model)
+    for _ in range(3):
+        model.train()
+        m(calque.ones(1, 2))
+        model.eval()
+        m(calque.ones(1, 2))
+    assert m.compiles == 2
+
+
+def test_modes_that_a_function_sets_and_resets_are_no_change() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+
+    @calque.compile
+    def evaluate(x: Any) -> Any:
+        model.eval()
+        out = model(x)
+        model.train()
+        return out
+
+    for _ in range(3):
+        evaluate(calque.ones(1, 2))
+    assert evaluate.compiles == 1
+
+
+def test_compiled_methods_are_methods() -> None:
+    class Trainer:
+        @calque.compile
+        def double(self, x: Any) -> Any:
+            """Twice."""
+            return x * 2
+
+    trainer = Trainer()
+    assert trainer.double(calque.ones(2)).tolist() == [2, 2]
+    assert trainer.double.compiles == 1
+    assert trainer.double.__doc__ == "Twice."
+
+
+def test_stale_programs_are_found_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"k": 2.0, "w": calque.ones(2)}
+    f = calque.compile(lambda x: x * table["k"] + table["w"])
+    x = calque.ones(2)
+    f(x)
+    monkeypatch.setenv("CALQUE_CHECK", "stale")
+    assert f(x).tolist() == [3, 3]
+    for key, value in (("k", 5.0), ("w", calque.zeros(2))):
+        before, table[key] = table[key], value
+        with pytest.raises(RuntimeError, match="not watched"):
+            f(x)
+        table[key] = before
+    assert f(x).tolist() == [3, 3]
+
+
+def test_explain_says_what_is_guarded() -> None:
+    model, factor = nn.Linear(2, 2), 3
+    f = calque.compile(lambda x: model(x) * factor)
+    f(calque.ones(1, 2))
+    assert f.explain().splitlines()[-1] == "guards: factor == 3; Linear model"
