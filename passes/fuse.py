@@ -7,8 +7,9 @@ every group comes before all that read it, and no two groups can need each other
 What may join depends on the iteration space of a group: `full` elements, and `rows` row values
 where the group reduces rows or uses one value per row (softmax, layer-norm and their gradients
 are one such group). A product of matrices takes in what is computed from it element by element
-(bias, activation, residual). Views, constants and broadcasts take no part: they are computed
-again in each group that reads them.
+(bias, activation, residual), and computes its operands as it reads them where that pays
+(`prologue`). Views, constants and broadcasts take no part: they are computed again in each group
+that reads them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from .kinds import (
     unshaped,
 )
 from .outline import Group, outline
+from .prologue import find_prologues
 from .regions import for_each_region
 from .signature import aliased_results
 
@@ -54,13 +56,14 @@ class Fuse(ModulePass):
     """Outline groups of operators that become one kernel each.
 
     `elementwise`, `rows` and `epilogue` false leave each elementwise operator, each reduction of
-    rows, each product of matrices apart.
+    rows, each product of matrices apart; `prologue` false leaves apart what products read.
     """
 
     name = "fuse"
     elementwise: bool = True
     rows: bool = True
     epilogue: bool = True
+    prologue: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         fuse(op, self)
@@ -119,8 +122,9 @@ class Grouping:
     # Cheap operators on constants and indices only: free as well.
     made_up: set[Operation] = field(default_factory=set)
 
-    # Cheap operators that each of their readers computes again.
+    # Operators that each of their readers computes again, and operands that products compute.
     repeated: set[Operation] = field(default_factory=set)
+    computed: set[tuple[Operation, int]] = field(default_factory=set)
 
     def kind(self, op: Op) -> Kind:
         """How an operator takes part in fusion."""
@@ -136,6 +140,10 @@ class Grouping:
         for op in block.ops:
             if isinstance(op, Op) and computes_from_nothing(op, self.made_up):
                 self.made_up.add(op)
+        if self.options.prologue:
+            for p in find_prologues(block, self.made_up):
+                self.repeated.update(p.ops)
+                self.computed.add((p.reader, p.index))
         op = block.last_op
         while op is not None:
             if isinstance(op, Op) and not op.regions:
@@ -173,7 +181,8 @@ class Grouping:
         else:
             self._start(op, kind)
         if kind not in ("map", "lookup", "reduce"):
-            self._need_stored(op.operands, op)
+            read = (v for i, v in enumerate(op.operands) if (op, i) not in self.computed)
+            self._need_stored(read, op)
 
     def _add(self, op: Op, kind: Kind, group: _Open) -> None:
         group.ops.append(op)

@@ -91,7 +91,7 @@ def _nothing(module: ModuleOp, target: Target) -> None:
     """In the place of a step that may be left out."""
 
 
-_APART = Fuse(elementwise=False, rows=False, epilogue=False)
+_APART = Fuse(elementwise=False, rows=False, epilogue=False, prologue=False)
 
 STEPS: tuple[Step, ...] = (
     Step("decompose", "graph", _each(lambda f: decompose(f.body.block))),

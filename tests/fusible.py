@@ -106,6 +106,34 @@ def _convolution(x: SSAValue, w: SSAValue, bias: SSAValue) -> Values:
     return [y, *grad(ops.mul(y, y), x, w, bias)]
 
 
+def _prologue(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
+    """Operands are computed: one row by row and in two products, one transposed."""
+    rows = ops.relu(ops.sub(x, shift))
+    y = ops.matmul(rows, ops.transpose(ops.exp(w), 0, 1))
+    return [y, ops.matmul(ops.transpose(rows, 0, 1), x)]
+
+
+def _heads(x: SSAValue, w: SSAValue) -> Values:
+    """A batch of products whose operand is split, reordered and joined again."""
+    b, t, c = meta_of(x).shape
+    parts = ops.transpose(ops.reshape(ops.mul(x, 2.0), (b, t, 4, c // 4)), 1, 2)
+    scores = ops.matmul(parts, ops.transpose(parts, -2, -1))
+    joined = ops.reshape(ops.transpose(ops.reshape(x, (b, t, 4, c // 4)), 1, 2), (b * t, c))
+    return [scores, ops.matmul(joined, w)]
+
+
+def _long(x: SSAValue, w: SSAValue) -> Values:
+    """The sum starts again after blocks of what is computed."""
+    return [ops.matmul(ops.tanh(x), w), ops.matmul(x, ops.neg(w))]
+
+
+def _computed_convolution(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
+    """What is computed of the input is not computed of its border, which stays 0."""
+    c = meta_of(shift).shape[0]
+    shifted = ops.add(x, ops.reshape(shift, (1, c, 1, 1)))
+    return [ops.conv(shifted, w, padding=1), ops.conv(ops.exp(x), w, stride=2)]
+
+
 N, T = symbol("N"), symbol("T")
 PROGRAMS: dict[str, Program] = {
     "softmax": Program(((N, 20),), _softmax, "rowwise"),
@@ -127,5 +155,11 @@ PROGRAMS: dict[str, Program] = {
     "views": Program(((7, N), (N, 9)), _views, ""),
     "convolution": Program(
         ((2, 3, 6, 6), (4, 3, 3, 3), (4,)), _convolution, "conv reduce conv conv"
+    ),
+    "prologue": Program(((N, 20), (20,), (40, 20)), _prologue, "matmul matmul"),
+    "heads": Program(((2, T, 24), (24, 40)), _heads, "matmul matmul"),
+    "long": Program(((N, 900), (900, 40)), _long, "matmul matmul"),
+    "computed_convolution": Program(
+        ((N, 3, 7, 6), (3,), (4, 3, 3, 3)), _computed_convolution, "conv elementwise conv"
     ),
 }

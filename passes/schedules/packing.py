@@ -64,58 +64,58 @@ class Packing:
         first = self.origin_column()
         stop = p.n if self.single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
         across = score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right)
+        wide = self._lanes(p.columns, p.right)
 
         def panel(column: Ix) -> None:
             row = column * Ix.of(self.panel_rows() // t.nr)
-            for j in range(0, t.nr, t.width):
+            for j in range(0, t.nr, wide if across else t.width):
                 at = first + column + Ix.of(j)
                 if across:
-                    self._pack_rows(p.right, p.k, p.columns, at, start, length, self.b, row, j)
+                    self._pack_rows(at, start, length, row, j, wide)
                 else:
                     self.pack_across(at, start, length, row, j)
 
         panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr))
         self.panel_loop(panels * Ix.of(t.nr), panel)
 
-    def _pack_rows(
-        self,
-        value: Expr,
-        along: Atom,
-        lane: Atom,
-        at: Ix,
-        start: Ix,
-        length: Ix,
-        target: SSAValue | None,
-        row: Ix,
-        column: int,
-    ) -> None:
-        """Vectors along `lane` from `at` on, for each step of `along`; zeros beyond the end."""
-        e, width = self.e, self.blocks.width
-        assert target is not None
+    def _lanes(self, loop: Atom, value: Expr) -> int:
+        """Lanes in which a factor is computed along a loop: those of two registers, so that long
+        computations overlap, unless that makes contiguous accesses scattered ones."""
+        width = self.blocks.width
+        if self.blocks.nr % (2 * width):
+            return width
+        same = score(loop, 2 * width, value) == score(loop, width, value)
+        return 2 * width if same else width
+
+    def _pack_rows(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int, width: int) -> None:
+        """Vectors of columns from `at` on, for each k; zeros beyond the last column."""
+        e, p = self.e, self.p
 
         def step(k: SSAValue) -> Sequence[SSAValue]:
-            mask = self._mask(lane, at)
-            with e.inside(e.top.block, {lane: e.index(at)}, Lane(lane, width, mask)):
-                made = self._masked(e.wide(value, width), mask, value.type)
+            mask = self._mask(p.columns, at, width)
+            with e.inside(e.top.block, {p.columns: e.index(at)}, Lane(p.columns, width, mask)):
+                made = self._masked(e.wide(p.right, width), mask, p.right.type, width)
                 to = e.add(e.sub(k, e.index(start)), e.index(row))
-                operands = [made, target, to, e.int_(column)]
+                operands = [made, self.b, to, e.int_(column)]
                 e.do(vector.StoreOp.create(operands=operands))
             return ()
 
-        e.for_((e.index(start), e.index(start + length), e.int_(1)), along, (), step)
+        e.for_((e.index(start), e.index(start + length), e.int_(1)), p.k, (), step)
 
-    def _mask(self, lane: Atom, at: Ix) -> SSAValue | None:
+    def _mask(self, lane: Atom, at: Ix, width: int) -> SSAValue | None:
         """The lanes that exist, None for all."""
-        width, extent = self.blocks.width, lane.extent.constant
+        extent = lane.extent.constant
         if extent is not None and extent % self.blocks.nr == 0:
             return None
         return self.e.mask(self.e.index(lane.extent - at), width)
 
-    def _masked(self, value: SSAValue, mask: SSAValue | None, element: Attribute) -> SSAValue:
+    def _masked(
+        self, value: SSAValue, mask: SSAValue | None, element: Attribute, width: int
+    ) -> SSAValue:
         """The value, 0 in lanes that do not exist."""
         if mask is None:
             return value
-        zero = self.e.splat(number(0, element), element, self.blocks.width)
+        zero = self.e.splat(number(0, element), element, width)
         return self.e.put(arith.SelectOp, (mask, value, zero), value.type)
 
     def pack_across(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int) -> None:
@@ -136,7 +136,7 @@ class Packing:
                     loops = {p.columns: n, p.k: k}
                     with e.inside(e.top.block, loops, Lane(p.k, width, mask)):
                         value = e.wide(p.right, width)
-                        columns.append(self._masked(value, mask, p.right.type))
+                        columns.append(self._masked(value, mask, p.right.type, width))
                 to = e.add(e.sub(k, e.index(start)), e.index(row))
                 for i, made in enumerate(transpose(e, columns)):
                     operands = [made, self.b, e.add(to, e.int_(i)), e.int_(column)]
@@ -155,7 +155,7 @@ class Packing:
 
     def _pack_rows_of_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Row by row, in vectors along k."""
-        e, p, width = self.e, self.p, self.blocks.width
+        e, p, width = self.e, self.p, self._lanes(self.p.k, self.p.left)
         target = self.alloca(p.element, [most, self.panel_rows()])
         stop = start + length
 

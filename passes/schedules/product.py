@@ -232,6 +232,10 @@ def _matrix(
     return View(memory, offset, *strides)
 
 
+COMPUTED_A = 4
+"""A task does so many times the columns where it computes its rows of A for them."""
+
+
 def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     """Block sizes from the sizes that are known."""
     mr, vectors = target.tile_shape
@@ -251,7 +255,10 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     pack = p.b is None
     if m is not None and n is not None and k is not None and m >= 200 and k > 384:
         pack = pack or n * k * target.vector_bits // width > 8 << 20
-    nc = max(nr, blocking.columns // nr * nr)
+    columns = blocking.columns
+    if p.a is None and not _kept_loops(p):
+        columns *= COMPUTED_A
+    nc = max(nr, columns // nr * nr)
     if m is None:
         return Blocks(mr, nr, width, nc, pack, blocking.row_tiles)
     return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, blocking, m, mr, nc))
@@ -276,12 +283,18 @@ def _tiles_per_task(
     return max(1, min(most, tiles * tasks // wanted))
 
 
+def _kept_loops(p: Product) -> list[Atom]:
+    """The loops that A does not depend on, where one of them may stand inside of a task."""
+    k = p.k.extent.constant
+    if p.out is None and (k is None or k > K_WHOLE):
+        return []
+    return [x for x in p.outer if not x.deps & p.left.deps and x.extent.constant != 1]
+
+
 def _keep(p: Product, target: Target) -> None:
     """Choose a loop that A does not depend on, to pack A once for many of its iterations."""
-    free = [x for x in p.outer if not x.deps & p.left.deps and x.extent.constant != 1]
-    k = p.k.extent.constant
-    whole = p.out is not None or (k is not None and k <= K_WHOLE)
-    if p.a is not None or not free or not whole:
+    free = _kept_loops(p)
+    if p.a is not None or not free:
         return
     p.kept = max(free, key=lambda x: x.extent.constant or 1 << 30)
     tasks = 1

@@ -45,9 +45,12 @@ def made(program: Program, *, dynamic: bool) -> ModuleOp:
     return build(metas, program.body)
 
 
-def run(module: ModuleOp, args: Sequence[np.ndarray], sizes: dict[str, int]) -> list[np.ndarray]:
-    """Results of native code."""
-    program = compile_graph(module, Options(verify=True))
+def run(
+    module: ModuleOp, args: Sequence[np.ndarray], sizes: dict[str, int], *, apart: bool = False
+) -> list[np.ndarray]:
+    """Results of native code, of one kernel for each operator if `apart`."""
+    left_out = frozenset({"fuse"} if apart else ())
+    program = compile_graph(module, Options(verify=True, without=left_out))
     call = program.prepare([sizes[s] for s in program.symbols])
     pairs = zip(call.shapes[len(args) :], program.outputs, strict=True)
     outs = [np.empty(shape, meta.dtype.numpy) for shape, meta in pairs]
@@ -65,6 +68,17 @@ def test_results(name: str, dynamic: bool) -> None:
     for found, want in zip(run(module, args, SIZES), wanted, strict=True):
         scale = float(np.abs(want).max())
         np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5 * max(1.0, scale))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_bits_do_not_depend_on_fusion(name: str) -> None:
+    program = PROGRAMS[name]
+    args = arguments(program, SIZES)
+    fused, apart = (
+        run(made(program, dynamic=True), args, SIZES, apart=apart) for apart in (False, True)
+    )
+    for found, want in zip(fused, apart, strict=True):
+        np.testing.assert_array_equal(found, want)
 
 
 @pytest.mark.parametrize("name", [n for n, p in PROGRAMS.items() if p.heroes])
