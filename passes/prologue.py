@@ -44,6 +44,9 @@ LOAD = 3
 BLOCK = 256
 """Rows or columns of the other operand for which an operand is packed once."""
 
+UNKNOWN = 4
+"""Blocks of a dimension that is not known."""
+
 
 @dataclass(eq=False, slots=True)
 class Prologue:
@@ -179,13 +182,13 @@ def _times(reader: Op, index: int) -> int | None:
 
 
 def _taps(conv: Conv) -> Sequence[int]:
-    """The sizes of a kernel; one that is not known counts as a block."""
+    """The sizes of a kernel; one that is not known counts as many."""
     return [d if isinstance(d, int) else BLOCK for d in meta_of(conv.operands[1]).shape[2:]]
 
 
 def _blocks(size: Dim) -> int:
-    """How many blocks a dimension has; one that is not known counts as one."""
-    return -(-size // BLOCK) if isinstance(size, int) else 1
+    """How many blocks a dimension has."""
+    return -(-size // BLOCK) if isinstance(size, int) else UNKNOWN
 
 
 def _is_smaller(size: Dim, than: Dim) -> bool:

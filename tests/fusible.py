@@ -109,7 +109,7 @@ def _convolution(x: SSAValue, w: SSAValue, bias: SSAValue) -> Values:
 def _prologue(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
     """Operands are computed: one row by row and in two products, one transposed."""
     rows = ops.relu(ops.sub(x, shift))
-    y = ops.matmul(rows, ops.transpose(ops.exp(w), 0, 1))
+    y = ops.matmul(rows, ops.transpose(ops.neg(w), 0, 1))
     return [y, ops.matmul(ops.transpose(rows, 0, 1), x)]
 
 

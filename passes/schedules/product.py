@@ -232,10 +232,6 @@ def _matrix(
     return View(memory, offset, *strides)
 
 
-COMPUTED_A = 4
-"""A task does so many times the columns where it computes its rows of A for them."""
-
-
 def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     """Block sizes from the sizes that are known."""
     mr, vectors = target.tile_shape
@@ -255,13 +251,29 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     pack = p.b is None
     if m is not None and n is not None and k is not None and m >= 200 and k > 384:
         pack = pack or n * k * target.vector_bits // width > 8 << 20
-    columns = blocking.columns
-    if p.a is None and not _kept_loops(p):
-        columns *= COMPUTED_A
-    nc = max(nr, columns // nr * nr)
+    nc = max(nr, _columns(p, target, blocking, mr) // nr * nr)
     if m is None:
         return Blocks(mr, nr, width, nc, pack, blocking.row_tiles)
     return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, blocking, m, mr, nc))
+
+
+MOST_COLUMNS = 4
+"""Up to so many times the columns are computed by a task that computes its rows of A for them."""
+
+
+def _columns(p: Product, target: Target, blocking: Blocking, mr: int) -> int:
+    """How many columns a task computes: more where A is computed again for each block of them,
+    as long as there are tasks enough."""
+    columns, n = blocking.columns, p.n.constant
+    if p.a is not None or n is None or _kept_loops(p):
+        return columns
+    others = -(-(p.m.constant or 1) // (mr * blocking.row_tiles))
+    for loop in p.outer:
+        others *= loop.extent.constant or 1
+    for times in range(MOST_COLUMNS, 1, -1):
+        if others * -(-n // (times * columns)) >= 2 * target.threads:
+            return times * columns
+    return columns
 
 
 def _tiles_per_task(
