@@ -99,7 +99,8 @@ class Surroundings:
         self._states: dict[int, tuple[str, Guarded, Any]] = {}
         self._inside: set[int] = set()  # modules of others whose state is known
         self._methods: set[str] = set()  # names of attributes that functions load
-        self._ran: dict[types.CodeType, dict[str, Any]] = {}
+        # Code that ran and its globals, by its id, as the hash of code takes long.
+        self.ran: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self._seen: set[Any] = set()
 
     def survey(self, function: Callable[..., Any]) -> None:
@@ -118,15 +119,11 @@ class Surroundings:
         self._states[id(obj)] = (name, obj, obj._guard_state())
         self._inside.update(map(id, _modules(obj)), (id(obj),))
 
-    def ran(self, code: types.CodeType, scope: dict[str, Any]) -> None:
-        """Code ran with these globals."""
-        if code not in self._ran and not is_library(code.co_filename):
-            self._ran[code] = scope
-
     def guards(self) -> Guards:
         """What the program depends on, after all that it does was seen."""
-        for code, scope in self._ran.items():
-            self._walk(self._scope(code, scope))
+        for code, scope in self.ran.values():
+            if not is_library(code.co_filename):
+                self._walk(self._scope(code, scope))
         modules = [m for _, obj, _ in self._states.values() for m in _modules(obj)]
         for kind in dict.fromkeys(map(type, modules)):
             methods = [getattr(kind, name, None) for name in sorted(self._methods)]

@@ -235,8 +235,10 @@ class Trace:
     def _location(self) -> FileLineColLoc | None:
         """The user's line. All functions that are running there are what the program depends on."""
         innermost = frame = user_frame()
-        while frame is not None and frame.f_code is not self.outermost:
-            self.surroundings.ran(frame.f_code, frame.f_globals)
+        ran = self.surroundings.ran
+        while frame is not None and (code := frame.f_code) is not self.outermost:
+            if id(code) not in ran:
+                ran[id(code)] = (code, frame.f_globals)
             frame = frame.f_back
         if innermost is None:
             return None

@@ -32,7 +32,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from . import dtype as dt
 from .attrs import Codec
-from .sym import UndecidedError
+from .sym import Dim, UndecidedError
 from .syntax import parse_op, print_op
 from .types import TensorMeta, meta_of, to_type
 
@@ -122,6 +122,11 @@ class Op(Operation):
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
         """The operator as operations of the `linalg` stage: see `ir/lowering.py`."""
         raise NotImplementedError(f"'{cls.name}' has no lowering")
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        """Scalar operations on elements, for reports; what only moves data takes none."""
+        return 0
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

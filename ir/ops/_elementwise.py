@@ -14,6 +14,7 @@ from .. import dtype as dt
 from ..dtype import DType
 from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Op, Sample, Value
+from ..sym import Dim
 from ..pointwise import Body
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
@@ -43,6 +44,10 @@ class Elementwise(Op):
     def body(cls, s: ScalarBuilder, *args: SSAValue, **attrs: Any) -> SSAValue:
         """The scalar computation."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return node.result_metas[0].numel
 
     @classmethod
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:

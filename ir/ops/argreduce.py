@@ -11,6 +11,7 @@ from .. import dtype as dt
 from ..attrs import BOOL, INT
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
+from ..sym import Dim
 from ..pointwise import BodyBuilder
 from ..types import TensorMeta
 from ._common import normalize_dim
@@ -33,6 +34,10 @@ class ArgReduction(Op):
             name = cls.name.removeprefix("calque.")
             raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
         return result.with_dtype(dt.int64)
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return node.operand_metas[0].numel
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import INT, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, floordiv, less, same
+from ..sym import Dim, floordiv, less, product, same
 from ..types import TensorMeta
 from ._common import check_devices, sizes
 from ._window import dilated, extent, pad_array, padded, window_items, windows
@@ -78,6 +78,11 @@ class Conv(Op):
             )
         spatial = (floordiv(p - t, s) + 1 for p, t, s in zip(spread, taps, stride, strict=True))
         return TensorMeta((x.shape[0], w.shape[0], *spatial), x.dtype, device)
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        taps = product(node.operand_metas[1].shape[1:])
+        return 2 * taps * node.result_metas[0].numel
 
     @staticmethod
     def REFERENCE(

@@ -12,7 +12,7 @@ from .. import dtype as dt
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
-from ..sym import same
+from ..sym import Dim, same
 from ..types import TensorMeta
 from ._common import broadcast_shapes, check_devices
 from ._elementwise import torch_name
@@ -46,6 +46,10 @@ class Matmul(Op):
             if not same(x, y):
                 _mismatch(a, b)
         return TensorMeta((*batch, m, n), a.dtype, device)
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return 2 * node.operand_metas[0].shape[-1] * node.result_metas[0].numel
 
     @staticmethod
     def REFERENCE(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -82,6 +82,10 @@ class Pool(Op):
         return x.with_shape((*x.shape[:2], *spatial))
 
     @classmethod
+    def work(cls, node: Node) -> Dim:
+        return math.prod(node.attrs["kernel"]) * node.result_metas[0].numel
+
+    @classmethod
     def samples(cls) -> Iterable[Sample]:
         rng = np.random.default_rng(0)
 
@@ -274,6 +278,10 @@ class MaxPoolGrad(Op):
         if len(size) != g.rank - 2 or not all(map(same, g.shape, tap.shape)):
             raise RuntimeError(f"expected operands of one shape, got {g} and {tap}")
         return g.with_shape((*g.shape[:2], *size))
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return node.operand_metas[0].numel
 
     @staticmethod
     def REFERENCE(g: np.ndarray, tap: np.ndarray, size: Ints, **attrs: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..attrs import INTS
 from ..dtype import DType
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
+from ..sym import Dim
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
 from ._common import normalize_dims
@@ -73,6 +74,10 @@ class ExclusiveProd(Op):
             raise RuntimeError(f"\"exclusive_prod\" not implemented for '{torch_name(x.dtype)}'")
         reduced(x, dims, True)
         return x
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return 2 * node.result_metas[0].numel
 
     @staticmethod
     def REFERENCE(x: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:

@@ -116,6 +116,10 @@ class RandomBits(Op):
                 raise RuntimeError(f"expected the {what} as a 0-d int64 tensor, got {m}")
         return TensorMeta(shape, dt.int32, metas[0].device)
 
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return 20 * node.result_metas[0].numel  # ten rounds of eight, for four words
+
     @staticmethod
     def REFERENCE(key: np.ndarray, counter: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         count = math.prod(shape)

@@ -52,6 +52,10 @@ class Reduction(Op):
         return (node.operands[0],) if not node.attrs["dims"] else None
 
     @classmethod
+    def work(cls, node: Node) -> Dim:
+        return node.operand_metas[0].numel
+
+    @classmethod
     def samples(cls) -> Iterable[Sample]:
         rng = np.random.default_rng(0)
         kinds = {"f": (np.float32, np.float64), "i": (np.int64, np.int32), "b": (np.bool_,)}

@@ -14,7 +14,7 @@ from xdsl.ir import SSAValue
 
 from ..attrs import INT
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import same
+from ..sym import Dim, same
 from ..types import Shape, TensorMeta
 from ._common import check_devices, normalize_dim, sizes
 from .index import (
@@ -66,6 +66,10 @@ class Update(Op):
                 f"{name}: expected a source of shape {sizes(expected)}, got {sizes(source.shape)}"
             )
         return base
+
+    @classmethod
+    def work(cls, node: Node) -> Dim:
+        return node.operand_metas[2].numel if cls.ADD else 0
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:

@@ -40,6 +40,10 @@ class Normalizing(Op):
         return x
 
     @classmethod
+    def work(cls, node: Node) -> Dim:
+        return 5 * node.result_metas[0].numel  # maximum, difference, exp, sum, quotient
+
+    @classmethod
     def samples(cls) -> Iterable[Sample]:
         rng = np.random.default_rng(0)
         for shape, dim in (((5,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 1, 3), 1), ((0, 3), 1),
