@@ -20,6 +20,7 @@ from ..ir.interpreter import lookup
 from ..ir.sym import Dim, symbol
 from ..ir.text import from_text
 from ..ir.types import TensorMeta
+from ..ir.verify import verify
 from .cli_errors import CommandError, reported
 from .location import is_ours
 from .program import trace
@@ -85,7 +86,7 @@ def find_object(reference: str) -> Any:
     if isinstance(found, type):
         found = found()
     if not callable(found):
-        raise CommandError(f"'{reference}' is a {type(found).__name__}, which cannot be called")
+        raise CommandError(f"'{reference}' cannot be called: it is {type(found).__name__}")
     return getattr(found, "_function", None) or getattr(found, "_module", None) or found
 
 
@@ -115,7 +116,7 @@ def read_program(path: str, weights: str | None = None) -> LoadedProgram:
     with reported(path):
         text = sys.stdin.read() if path == "-" else Path(path).read_text()
         module = from_text(text, path)
-        module.verify()
+        verify(module)
     values: dict[str, np.ndarray] = {}
     beside = Path(path).with_suffix(".safetensors")
     if weights is not None or (path != "-" and beside.is_file()):

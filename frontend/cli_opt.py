@@ -14,6 +14,7 @@ from xdsl.printer import Printer
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from ..ir.dialect import complete_xdsl
+from ..ir.verify import verify
 from ..passes.pipeline import PASSES
 from ..universe import CALQUE
 from .cli_errors import CommandError, reported
@@ -36,6 +37,7 @@ class OptMain(xDSLOptMain):
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         super().register_all_arguments(arg_parser)
         arg_parser.prog = "calque opt"
+        arg_parser.set_defaults(frontend="mlir")  # whatever the file is called
         arg_parser.add_argument(
             "--list-passes", action="store_true", help="List the passes with what they do"
         )
@@ -53,11 +55,17 @@ class OptMain(xDSLOptMain):
                 passes = self.pipeline.passes
                 self.pipeline = PassPipeline(passes, self._after)
 
+    def apply_passes(self, prog: ModuleOp) -> None:
+        """Run the passes on what is well formed: xDSL does not check that uses follow values."""
+        if not self.args.disable_verify:
+            verify(prog)
+        super().apply_passes(prog)
+
     def _after(
         self, previous: ModulePass | None, module: ModuleOp, following: ModulePass | None
     ) -> None:
         if not self.args.disable_verify:
-            module.verify()
+            verify(module)
         if previous is not None:
             print(f"// -----// IR Dump After {previous.name} //----- //", file=sys.stderr)
             Printer(sys.stderr).print_op(module)

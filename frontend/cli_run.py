@@ -68,8 +68,8 @@ def _compile(module: Any) -> Artifact:
 def _input(text: str, rng: np.random.Generator) -> np.ndarray:
     """The array that an `--input` means."""
     if not text.endswith("]"):
-        with reported(text):
-            return np.load(text, allow_pickle=False)
+        with reported(text), open(text, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     meta = parse_spec(text)
     if not all(isinstance(d, int) for d in meta.shape):
         raise CommandError(f"input '{text}': random data needs sizes that are numbers")
@@ -99,6 +99,7 @@ class _Runner:
         self.executable = Executable(artifact)
         self.inputs = [p for p in artifact.params if p.role != "output"]
         self.outputs = [p for p in artifact.params if p.role == "output"]
+        self.made_up: set[str] = set()  # inputs that neither weights nor --input gave
 
     def assign(
         self, given: Sequence[np.ndarray], values: dict[str, np.ndarray], rng: np.random.Generator
@@ -114,6 +115,7 @@ class _Runner:
                 array = left.pop(0)
             elif all(isinstance(d, int) for d in param.dims):
                 array = _random(TensorMeta(tuple(map(int, param.dims)), dtype), rng)
+                self.made_up.add(param.name)
             else:
                 shape = "x".join(map(str, param.dims))
                 raise CommandError(f"{param.name}: {dtype.mlir}[{shape}] needs an --input")
@@ -129,7 +131,8 @@ class _Runner:
         sizes = self.executable.sizes_of([a.shape for a in arrays])
         call = self.executable.prepare(sizes)
         for param, array in zip(self.inputs, arrays, strict=True):
-            print(f"  in   {_summary(param.name, array)}")
+            random = ", random: no weights" if param.name in self.made_up else ""
+            print(f"  in   {_summary(param.name, array)}{random}")
         took: list[float] = []
         results: list[tuple[str, np.ndarray]] = []
         for _ in range(_REPEATS):  # each from the same state

@@ -67,13 +67,14 @@ class Program:
 
     def print_tabular(self) -> None:
         """Print the nodes as a table."""
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("opcode", "name", "target", "args", "type", "line")
+        rows = [("opcode", "name", "target", "args", "type", "line")]
         for n in self.nodes:
-            table.add_row(n.op, n.name, n.target, ", ".join(n.args), str(n.meta or ""), n.location)
-        Console().print(table)
+            args = f"({', '.join(n.args)})" if n.args else ""
+            rows.append((n.op, n.name, n.target, args, str(n.meta or ""), n.location))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            print("  ".join(cells).rstrip())
 
     def __call__(self, *args: Any) -> list[np.ndarray]:
         """Results by the NumPy references, state inputs as they are now."""

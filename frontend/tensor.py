@@ -196,7 +196,7 @@ class Tensor(Methods):
 
     def __bool__(self) -> bool:
         if self._is_traced:
-            self._concrete_storage("its truth value")
+            self._concrete_storage("the truth value")
         if self._meta.numel != 1:
             what = "no values" if self._meta.numel == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")

@@ -43,10 +43,10 @@ def verify(module: ModuleOp) -> None:
 def _check_dominance(block: Block) -> None:
     seen: set[SSAValue] = set(block.args)
     for op in block.ops:
-        for operand in op.operands:
+        for number, operand in enumerate(op.operands):
             owner = operand.owner
             here = owner.parent if isinstance(owner, Operation) else owner
             if here is block and operand not in seen:
-                name = operand.name_hint or "an operand"
-                raise VerifyException(f"'{op.name}' uses %{name} before it is defined")
+                name = f"%{operand.name_hint}" if operand.name_hint else f"operand {number}"
+                raise VerifyException(f"'{op.name}' uses {name} before it is defined")
         seen.update(op.results)

@@ -14,9 +14,9 @@ from .. import dtype as dt
 from ..dtype import DType
 from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Op, Sample, Value
-from ..sym import Dim
 from ..pointwise import Body
 from ..scalar import ScalarBuilder
+from ..sym import Dim
 from ..types import TensorMeta
 from ._common import Number, elementwise, result_type, same_metas
 from ._fold import fold_uniform

@@ -11,8 +11,8 @@ from .. import dtype as dt
 from ..attrs import BOOL, INT
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim
 from ..pointwise import BodyBuilder
+from ..sym import Dim
 from ..types import TensorMeta
 from ._common import normalize_dim
 from .reduce import accumulating, cast_lowered, extreme, reduced

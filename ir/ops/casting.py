@@ -18,7 +18,7 @@ from ..op import Node, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
 from ._common import Number, result_type, same_metas, spread
-from ._elementwise import Binary, Elementwise, elementwise_samples
+from ._elementwise import Binary, Elementwise, elementwise_samples, torch_name
 from ._fold import holds_exactly, producer, uniform
 
 
@@ -298,6 +298,12 @@ class WithData(Elementwise):
 
 def where(condition: Value, x: Value | Number, y: Value | Number) -> Value:
     """x where condition is true, else y, promoted and broadcast together."""
+    dtype = meta(condition).dtype
+    if dtype not in (dt.bool_, dt.uint8):
+        raise RuntimeError(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{torch_name(dtype)}"
+        )
     return bind(Select, spread((condition, x, y), (dt.bool_, *[result_type(x, y)] * 2)))
 
 

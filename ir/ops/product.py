@@ -11,8 +11,8 @@ from ..attrs import INTS
 from ..dtype import DType
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim
 from ..scalar import ScalarBuilder
+from ..sym import Dim
 from ..types import TensorMeta
 from ._common import normalize_dims
 from ._elementwise import torch_name

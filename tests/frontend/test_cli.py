@@ -186,6 +186,10 @@ WRONG = {
     "opt odd.mlir": "odd.mlir:2:32: no data type is named 'q8'",
     "run ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
     "opt ill.mlir": "'calque.add' gives f32[2x3], not f32[2x4]",
+    "opt early.mlir -p cse": "'calque.exp' uses operand 0 before it is defined",
+    "compile early.mlir": "'calque.exp' uses operand 0 before it is defined",
+    "run early.mlir": "'calque.exp' uses operand 0 before it is defined",
+    "run m.mlir --input bad.mlir": "bad.mlir: ",
     "run cli_model:absent": "'cli_model' has no 'absent'",
     "run absent:absent": "there is no module 'absent'",
     "trace cli_model:model": "missing a required argument: 'x'",
@@ -220,12 +224,34 @@ def test_mistakes_are_told_in_one_line(
         "  %1 = calque.cast %0 {dtype = q8} : (tensor<2xf32>) -> tensor<2xf32>\n"
         "  func.return %1 : tensor<2xf32>\n}\n"
     )
+    Path("early.mlir").write_text(
+        "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {\n"
+        "  %1 = calque.exp %0 : tensor<2xf32>\n"
+        "  %0 = calque.exp %x : tensor<2xf32>\n"
+        "  func.return %1 : tensor<2xf32>\n}\n"
+    )
     main(["compile", "m.mlir", "-o", "kernel.mlir"])
     capsys.readouterr()
     assert main(command.split()) == 2
     err = capsys.readouterr().err
     assert WRONG[command] in err
     assert len(err.splitlines()) == 1, err
+
+
+def test_weights_that_are_missing_are_told(
+    traced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m.mlir").rename("alone.mlir")
+    main(["run", "alone.mlir", "--input", "f32[2x6]"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "  in " in line]
+    assert [line.endswith("random: no weights") for line in lines] == [False] + [True] * 4
+
+
+def test_files_may_be_called_anything(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("m.mlir").rename("m.graph")
+    capsys.readouterr()
+    assert main(["opt", "m.graph", "-p", "cse"]) == 0
+    assert "calque.matmul" in capsys.readouterr().out
 
 
 def test_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,40 @@
+"""Programs that are traced without compiling, in torch.fx's terms."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+import calque
+import calque.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_with_a_long_name = nn.Linear(3, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer_with_a_long_name(x).relu()
+
+
+def test_nodes_are_read_only() -> None:
+    program = calque.trace(Model(), calque.randn(4, 3))
+    opcodes = [node.op for node in program.nodes]
+    assert opcodes == ["placeholder", "get_attr", "get_attr", *["call_function"] * 5, "output"]
+    assert program.nodes[1].target == "layer_with_a_long_name.weight"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        program.nodes[0].op = "output"  # type: ignore[misc]
+
+
+def test_the_table_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    program = calque.trace(Model(), calque.randn(4, 3))
+    program.print_tabular()
+    header, rule, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["opcode", "name", "target", "args", "type", "line"]
+    assert set(rule) == {"-", " "}
+    for row, node in zip(rows, program.nodes, strict=True):
+        for part in (node.op, node.name, node.target, *node.args, node.location):
+            assert part in row
