@@ -28,6 +28,7 @@ from ..ir.op import Op
 from ..ir.ops.view import BroadcastTo, Reshape, Transpose
 from ..ir.sym import Dim
 from ..ir.types import meta_of
+from .groups import HEROES, PRODUCTS, WHOLE, OpenGroup, Use, reduce_in
 from .kinds import (
     CHEAP,
     OTHER,
@@ -83,39 +84,16 @@ def _fuse(module: ModuleOp, function: func.FuncOp, options: Fuse) -> None:
 
 
 @dataclass(eq=False, slots=True)
-class _Open(Group):
-    """A group that may still grow. `time` orders groups: readers have a later one."""
-
-    time: int = 0
-    full: Dim = 1
-    rows: Dim | None = None
-    root: Op | None = None
-    keeps_state: bool = False
-    looks_up: bool = False
-    # What the reductions of the group read, directly or one operator away.
-    sources: set[SSAValue] = field(default_factory=set)
-
-
-# Where a value is read: the group (None for @main itself), how, and the operator that reads it.
-@dataclass(frozen=True, slots=True)
-class _Use:
-    group: _Open | None
-    time: int
-    how: int
-    reader: Operation
-
-
-@dataclass(eq=False, slots=True)
 class Grouping:
     """One backward sweep over a function."""
 
     main: func.FuncOp
     options: Fuse
-    made: list[_Open] = field(default_factory=list)
-    of: dict[Operation, _Open] = field(default_factory=dict)
+    made: list[OpenGroup] = field(default_factory=list)
+    of: dict[Operation, OpenGroup] = field(default_factory=dict)
     # Free operators whose value is needed in memory, and how the others are read.
     stored: set[Operation] = field(default_factory=set)
-    through: dict[Operation, list[_Use]] = field(default_factory=dict)
+    through: dict[Operation, list[Use]] = field(default_factory=dict)
     state: set[SSAValue] = field(default_factory=set)
     # The times of what stays in @main: its end, and operators with regions.
     fixed: dict[Operation, int] = field(default_factory=dict)
@@ -184,7 +162,7 @@ class Grouping:
             read = (v for i, v in enumerate(op.operands) if (op, i) not in self.computed)
             self._need_stored(read, op)
 
-    def _add(self, op: Op, kind: Kind, group: _Open) -> None:
+    def _add(self, op: Op, kind: Kind, group: OpenGroup) -> None:
         group.ops.append(op)
         self.of[op] = group
         group.keeps_state |= any(r in self.state for r in op.results)
@@ -192,7 +170,7 @@ class Grouping:
         if kind == "reduce":
             group.sources.update(sources_of(op))
 
-    def _beside(self, op: Op, kind: Kind, time: int) -> _Open | None:
+    def _beside(self, op: Op, kind: Kind, time: int) -> OpenGroup | None:
         """A group that reduces columns of the same tensors and is needed no later than `op`."""
         if kind != "reduce" or not self.options.rows or reduces_rows(op):
             return None
@@ -207,7 +185,7 @@ class Grouping:
                 return group
         return None
 
-    def _is_repeated(self, op: Op, uses: list[_Use]) -> bool:
+    def _is_repeated(self, op: Op, uses: list[Use]) -> bool:
         """Whether several groups shall compute a cheap operator each, rather than one of them
         write its result to memory for the others: where they read one tensor for it that is in
         memory anyway."""
@@ -217,7 +195,7 @@ class Grouping:
         size = meta_of(op.results[0]).numel
         for u in uses:
             g = u.group
-            if g is None or u.how or g.full != size or (g.root is u.reader and g.hero in _WHOLE):
+            if g is None or u.how or g.full != size or (g.root is u.reader and g.hero in WHOLE):
                 return False
         full = {unshaped(v) for v in op.operands if not self._is_small(v)}
         if len(full) != 1:
@@ -238,44 +216,44 @@ class Grouping:
         uses = self._uses(op)
         if op not in self.stored:
             how = SAME if op in self.made_up else relation(op)
-            self.through[op] = [_Use(u.group, u.time, u.how | how, u.reader) for u in uses]
+            self.through[op] = [Use(u.group, u.time, u.how | how, u.reader) for u in uses]
         elif isinstance(op, Reshape):
             # A free view of memory: it stays in @main.
             time = min((u.time for u in uses), default=0)
-            self.through[op] = [_Use(None, time, SAME, op)]
+            self.through[op] = [Use(None, time, SAME, op)]
             self._need_stored(op.operands)
         else:
             self._start(op, "free")
 
-    def _uses(self, op: Op) -> list[_Use]:
+    def _uses(self, op: Op) -> list[Use]:
         """Who reads the results of an operator, free operators looked through."""
-        found: list[_Use] = []
+        found: list[Use] = []
         for result in op.results:
             for use in result.uses:
                 reader = use.operation
                 group = self.of.get(reader)
                 if group is not None:
-                    found.append(_Use(group, group.time, SAME, reader))
+                    found.append(Use(group, group.time, SAME, reader))
                 elif reader in self.through:
                     found += self.through[reader]
                 elif reader in self.fixed:
-                    found.append(_Use(None, self.fixed[reader], SAME, reader))
+                    found.append(Use(None, self.fixed[reader], SAME, reader))
         return found
 
     def _start(self, op: Op, kind: str) -> None:
-        group = _Open([op], time=-1 - len(self.made), root=op)
+        group = OpenGroup([op], time=-1 - len(self.made), root=op)
         group.full = meta_of(op.results[0]).numel
         group.keeps_state = any(r in self.state for r in op.results)
         group.looks_up = kind == "lookup"
-        group.hero = _HEROES.get(kind, "elementwise")
+        group.hero = HEROES.get(kind, "elementwise")
         if kind == "reduce":
-            _reduce_in(group, op)
+            reduce_in(group, op)
         self.made.append(group)
         self.of[op] = group
 
     # ---- what may join -------------------------------------------------------------------------
 
-    def _joins(self, op: Op, kind: str, group: _Open, uses: list[_Use]) -> bool:
+    def _joins(self, op: Op, kind: str, group: OpenGroup, uses: list[Use]) -> bool:
         inside = [u for u in uses if u.group is group]
         how = 0
         for u in inside:
@@ -295,7 +273,7 @@ class Grouping:
         return False
 
     def _joins_map(
-        self, op: Op, kind: str, group: _Open, inside: list[_Use], how: int, alone: bool
+        self, op: Op, kind: str, group: OpenGroup, inside: list[Use], how: int, alone: bool
     ) -> bool:
         size = meta_of(op.results[0]).numel
         if group.hero == "view":
@@ -312,14 +290,14 @@ class Grouping:
             return alone or group.hero != "reduce"
         return size == group.rows
 
-    def _writes_through(self, group: _Open, size: Dim) -> bool:
+    def _writes_through(self, group: OpenGroup, size: Dim) -> bool:
         """Whether a value may be computed where it is transposed, and written in that order."""
         if not isinstance(group.root, Transpose) or size != group.full or group.keeps_state:
             return False
         group.hero = "elementwise"
         return True
 
-    def _takes_rows(self, group: _Open, size: Dim) -> bool:
+    def _takes_rows(self, group: OpenGroup, size: Dim) -> bool:
         """Whether a value per row may be computed in a group."""
         if not self.options.rows or size == 1 or group.hero == "reduce":
             return False
@@ -328,7 +306,7 @@ class Grouping:
             group.hero = "rowwise"
         return group.rows == size
 
-    def _joins_reduce(self, op: Op, group: _Open, how: int, alone: bool) -> bool:
+    def _joins_reduce(self, op: Op, group: OpenGroup, how: int, alone: bool) -> bool:
         x, size = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
         if group.hero not in ("elementwise", "rowwise") or (group.looks_up and not alone):
             return False
@@ -340,11 +318,11 @@ class Grouping:
             return False
         if group.full == size and group.rows is None and not how & ROW and not group.looks_up:
             # The group computes with the results: the reduction's operand is the full space now.
-            _reduce_in(group, op)
+            reduce_in(group, op)
             return True
         return False
 
-    def _joins_product(self, op: Op, kind: str, group: _Open, how: int, alone: bool) -> bool:
+    def _joins_product(self, op: Op, kind: str, group: OpenGroup, how: int, alone: bool) -> bool:
         fits = group.hero == "elementwise" and group.full == meta_of(op.results[0]).numel
         if not alone or how or group.keeps_state or group.looks_up:
             return False
@@ -364,7 +342,7 @@ class Grouping:
         """
         for v in values:
             op = v.owner
-            if reader is not None and self.kind(reader) in _PRODUCTS:
+            if reader is not None and self.kind(reader) in PRODUCTS:
                 while self._is_free(op) and keeps_strides(op) and op.operands:
                     op = op.operands[0].owner
             if self._is_free(op) and (reader is None or not self._is_fill(op)):
@@ -392,25 +370,3 @@ class Grouping:
                     found[op] = None
                     waiting.append(op)
         return list(found)
-
-
-_PRODUCTS = ("matmul", "conv")
-# Groups whose first operator reads its operands whole.
-_WHOLE = ("matmul", "conv", "pool", "scatter", "generic", "view")
-_HEROES = {
-    "reduce": "reduce",
-    "matmul": "matmul",
-    "conv": "conv",
-    "pool": "pool",
-    "scatter": "scatter",
-    "generic": "generic",
-    "free": "view",
-}
-
-
-def _reduce_in(group: _Open, op: Op) -> None:
-    """Make a group one that reduces: its full space is the operand of the reduction."""
-    group.full, group.rows = meta_of(op.operands[0]).numel, meta_of(op.results[0]).numel
-    group.hero = "rowwise" if reduces_rows(op) else "reduce"
-    group.root = op
-    group.sources.update(sources_of(op))

@@ -9,7 +9,8 @@ the other operand. The rule, in vector instructions for each element of what is 
 
 `times` is how often an element is packed, `work` what the prologue computes for it. A prologue
 is taken whole or not at all, and only if it begins in memory: where a kernel before could compute
-it as it stores its own result, it is that kernel's epilogue.
+it as it stores its own result, it is that kernel's epilogue. A kernel cannot do that for what is
+read in another order, or in parts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import TypeGuard
 
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -24,10 +26,12 @@ from ..ir.op import Op
 from ..ir.ops.casting import Detach
 from ..ir.ops.conv import Conv
 from ..ir.ops.matmul import Matmul
-from ..ir.ops.view import Reshape
+from ..ir.ops.shape import Concatenate, Pad
+from ..ir.ops.view import BroadcastTo, Reshape, Transpose
+from ..ir.reshape import groups
 from ..ir.sym import Dim, bounds
-from ..ir.types import meta_of
-from .kinds import CHEAP, keeps_strides, kind_of
+from ..ir.types import Shape, meta_of
+from .kinds import CHEAP, SAME, keeps_strides, kind_of, relation
 
 STORED = 32
 """What it costs to store an element and to read it back."""
@@ -37,6 +41,9 @@ PACK = 5
 
 FUNCTION = 24
 """What an operator costs that is not cheap; a cheap one costs 1."""
+
+CHOICE = 2
+"""What it costs to choose between two tensors by the index."""
 
 LOAD = 3
 """What each further tensor costs that a prologue reads."""
@@ -56,8 +63,8 @@ class Prologue:
     reader: Op
     index: int
     ops: dict[Op, None] = field(default_factory=dict)
-    # What is read in memory and is as large as what the operators compute.
-    sources: dict[SSAValue, None] = field(default_factory=dict)
+    # What is read in memory and is as large as what the operators compute, for each time.
+    sources: list[SSAValue] = field(default_factory=list)
 
 
 def find_prologues(block: Block, made_up: Container[Operation]) -> list[Prologue]:
@@ -107,24 +114,43 @@ class _Search:
         top = self._in_place(value)
         if self._is_free(top.owner):
             top = self._unmoved(top)
-        elif not _is_map(top.owner):
+        elif not _computes(top.owner):
             return False
-        size = meta_of(top).numel
-        waiting = [top]
-        while waiting:
-            v = waiting.pop()
-            op = v.owner
-            if isinstance(op, Op) and self._is_free(op):
-                waiting += op.operands
-            elif not _is_smaller(meta_of(v).numel, size):
-                if isinstance(op, Block) or kind_of(op) in _ENDS:  # pyright: ignore[reportArgumentType]
-                    p.sources[v] = None
-                elif isinstance(op, Op) and _is_map(op):
-                    p.ops[op] = None
-                    waiting += [x for x in op.operands if x.owner not in p.ops]
-                else:
-                    return False
-        return bool(p.sources)
+        rank = meta_of(value).rank
+        along = (rank - 1,) if isinstance(p.reader, Conv) else (rank - 1, rank - 2)
+        while value is not top:
+            op = value.owner
+            assert isinstance(op, Op)
+            along, value = _followed(op, along), op.operands[0]
+        return self._trace(p, top, meta_of(top).numel, False, along) and bool(p.sources)
+
+    def _trace(
+        self, p: Prologue, value: SSAValue, size: Dim, moved: bool, along: tuple[int, ...]
+    ) -> bool:
+        """Note what computes a value of up to `size` elements; false if a kernel before could,
+        which does not see it `moved`, or if it is not in order `along` any of some dimensions."""
+        op = value.owner
+        if op in p.ops:
+            return True
+        if isinstance(op, Op) and self._is_free(op):
+            moved |= bool(p.ops) and op not in self.made_up and relation(op) != SAME
+            along = _followed(op, along)
+            return all(self._trace(p, v, size, moved, along) for v in op.operands)
+        if _is_smaller(meta_of(value).numel, size):
+            return True
+        if _computes(op) and len(p.ops) < STORED:
+            ops, sources = dict(p.ops), list(p.sources)
+            p.ops[op] = None
+            joins = isinstance(op, Pad | Concatenate)
+            if all(self._trace(p, v, meta_of(v).numel, joins, along) for v in op.operands):
+                return True
+            p.ops, p.sources = ops, sources
+        elif not isinstance(op, Op) or kind_of(op) in _ENDS:
+            moved = True
+        if not moved or _last(meta_of(value).shape) not in along:
+            return False
+        p.sources.append(value)
+        return True
 
     def _in_place(self, value: SSAValue) -> SSAValue:
         """The value that a product would read where it is, through strided views and a reshape."""
@@ -141,12 +167,11 @@ class _Search:
         return value
 
     def _pays(self, p: Prologue, times: int) -> bool:
-        (source, *more) = p.sources
-        size = meta_of(next(iter(p.ops)).results[0] if p.ops else source).numel
+        size = meta_of(next(iter(p.ops)).results[0] if p.ops else p.sources[0]).numel
         copies = _ratio(meta_of(p.reader.operands[p.index]).numel, size)
         if copies is None:
             return False
-        work = LOAD * len(more) + sum(_work(op) for op in p.ops)
+        work = LOAD * (len(p.sources) - 1) + sum(_work(op) for op in p.ops)
         packed = isinstance(p.reader, Conv) and prod(_taps(p.reader)) > 1
         return copies * times * (work + (0 if packed else PACK)) <= STORED
 
@@ -155,14 +180,43 @@ class _Search:
 _ENDS = ("pool", "scatter", "generic")
 
 
-def _is_map(op: Operation | Block) -> bool:
-    return isinstance(op, Op) and kind_of(op) == "map" and len(op.results) == 1
+def _computes(op: Operation | Block) -> TypeGuard[Op]:
+    """Whether an operator can be computed element by element, without a check that can fail."""
+    return isinstance(op, Op) and (kind_of(op) == "map" or isinstance(op, Pad | Concatenate))
+
+
+def _followed(op: Op, along: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions of a view's operand along which one steps through dimensions of the view."""
+    source: Shape = meta_of(op.operands[0]).shape if op.operands else ()
+    target = meta_of(op.results[0]).shape
+    match op:
+        case Transpose():
+            return tuple(op.attrs["perm"][d] for d in along)
+        case BroadcastTo():
+            lead = len(target) - len(source)
+            return tuple(d - lead for d in along if d >= lead)
+        case Reshape() if source and target and 0 not in source:
+            runs = groups(source, target)
+            ends = {to[0] + _last(target[to.start : to.stop]): of for of, to in runs}
+            found = [ends[d] for d in along if d in ends]
+            return tuple(of[0] + _last(source[of.start : of.stop]) for of in found)
+        case _:
+            return along
+
+
+def _last(shape: Shape) -> int:
+    """The last dimension that is not of one element."""
+    return max((i for i, d in enumerate(shape) if d != 1), default=0)
 
 
 def _work(op: Op) -> int:
-    if isinstance(op, Detach):
-        return 0
-    return 1 if isinstance(op, CHEAP) else FUNCTION
+    match op:
+        case Detach():
+            return 0
+        case Pad() | Concatenate():
+            return CHOICE * (len(op.operands) - 1)
+        case _:
+            return 1 if isinstance(op, CHEAP) else FUNCTION
 
 
 def _times(reader: Op, index: int) -> int | None:

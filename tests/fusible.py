@@ -127,6 +127,22 @@ def _long(x: SSAValue, w: SSAValue) -> Values:
     return [ops.matmul(ops.tanh(x), w), ops.matmul(x, ops.neg(w))]
 
 
+def _gate(x: SSAValue, w: SSAValue, v: SSAValue) -> Values:
+    """A product read in parts, and their gradients joined."""
+    h = ops.matmul(x, w)
+    a, b = (ops.narrow(h, 1, i * 20, 20) for i in range(2))
+    y = ops.matmul(ops.mul(ops.relu(a), b), v)
+    return [y, *grad(ops.mul(y, y), x, w, v)]
+
+
+def _joined(x: SSAValue, y: SSAValue, w: SSAValue) -> Values:
+    """Operands that are joined of tensors, along the sum, along rows and columns."""
+    right = ops.concatenate([w, ops.neg(w)], 0)
+    rows = ops.concatenate([x, y, x], 0)
+    wide = ops.concatenate([x, ops.matmul(y, ops.concatenate([w, w], 1))], 1)
+    return [ops.matmul(wide, right), ops.matmul(ops.transpose(w, 0, 1), ops.transpose(rows, 0, 1))]
+
+
 def _computed_convolution(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
     """What is computed of the input is not computed of its border, which stays 0."""
     c = meta_of(shift).shape[0]
@@ -159,6 +175,8 @@ PROGRAMS: dict[str, Program] = {
     "prologue": Program(((N, 20), (20,), (40, 20)), _prologue, "matmul matmul"),
     "heads": Program(((2, T, 24), (24, 40)), _heads, "matmul matmul"),
     "long": Program(((N, 900), (900, 40)), _long, "matmul matmul"),
+    "gate": Program(((N, 20), (20, 40), (20, 9)), _gate, ""),
+    "joined": Program(((N, 18), (N, 18), (18, 9)), _joined, ""),
     "computed_convolution": Program(
         ((N, 3, 7, 6), (3,), (4, 3, 3, 3)), _computed_convolution, "conv elementwise conv"
     ),
