@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import types
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from ..ir import sym
 from ..ir.types import TensorMeta
@@ -20,10 +21,15 @@ from .tensor import Tensor
 from .trace import current_trace
 
 if TYPE_CHECKING:
+    from .compiled_module import CompiledModule
+    from .nn.module import Module
     from .specialize import Entry
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class CompiledFunction:
+
+class CompiledFunction(Generic[P, R]):
     """A function whose calls run as native code; compiled at the first call of each structure.
 
     A second size of an argument's dimension makes that dimension dynamic. `compiles` counts
@@ -32,15 +38,16 @@ class CompiledFunction:
     program would be another one.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
+    def __init__(self, function: Callable[P, R], name: str | None = None) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self._name = name or getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Any, list[Entry]] = {}
         self._latest: Entry | None = None
+        self._compiling = threading.RLock()
         self.compiles = 0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if current_trace() is not None:
             return self._function(*args, **kwargs)
         leaves: list[Any] = []
@@ -49,17 +56,21 @@ class CompiledFunction:
         aliases = pattern_of(leaves)
         key = (spec, tuple(map(_structure, leaves)), is_grad_enabled(), aliases)
         known = self._entries.setdefault(key, [])
-        for entry in known:
-            if entry.matches(leaves):
-                if os.environ.get("CALQUE_CHECK") == "stale":
-                    self._check(entry, spec, leaves, aliases)
-                self._latest = entry
-                return entry.run(leaves)
-        entry = self._compile(spec, leaves, known, aliases)
-        known.append(entry)
-        del known[:-_KEPT]
+        entry = self._find(known, leaves)
+        if entry is None:
+            with self._compiling:  # two threads that need one program compile it once
+                entry = self._find(known, leaves) or self._compile(spec, leaves, known, aliases)
+        elif os.environ.get("CALQUE_CHECK") == "stale":
+            self._check(entry, spec, leaves, aliases)
         self._latest = entry
         return entry.run(leaves)
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles hold the function; they compile anew."""
+        return CompiledFunction, (self._function, self._name)
+
+    def _find(self, known: Sequence[Entry], leaves: Sequence[Tensor]) -> Entry | None:
+        return next((entry for entry in tuple(known) if entry.matches(leaves)), None)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -68,7 +79,7 @@ class CompiledFunction:
         self,
         spec: Any,
         leaves: Sequence[Tensor],
-        known: Sequence[Entry],
+        known: list[Entry],
         aliases: Pattern | None,
     ) -> Entry:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
@@ -77,7 +88,10 @@ class CompiledFunction:
         self.compiles += 1
         from .specialize import Entry  # brings the compiler along
 
-        return Entry(captured, self._name)
+        entry = Entry(captured, self._name)
+        known.append(entry)
+        del known[:-_KEPT]
+        return entry
 
     def _check(self, entry: Entry, spec: Any, leaves: Sequence[Tensor], aliases: Any) -> None:
         """Raise RuntimeError where tracing anew gives another program."""
@@ -166,7 +180,13 @@ def dynamic_metas(
     return metas, examples
 
 
-def compile(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+@overload
+def compile(function: Module, *, name: str | None = None) -> CompiledModule: ...
+@overload
+def compile(function: Callable[P, R], *, name: str | None = None) -> CompiledFunction[P, R]: ...
+@overload
+def compile(*, name: str | None = None) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
+def compile(function: Any = None, *, name: str | None = None) -> Any:
     """Compile a function or a module; also a decorator.
 
     The result is called like the original. The first call of each structure (dtypes, ranks,

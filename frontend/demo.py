@@ -14,7 +14,7 @@ import numpy as np
 
 from . import data, random
 from .cli_errors import reported
-from .compile import CompiledFunction, compile
+from .compile import compile
 from .creation import from_numpy
 from .gradmode import no_grad
 from .nn import functional as F
@@ -62,8 +62,8 @@ class Training:
             with no_grad():
                 return model(images).argmax(1)
 
-        self.step: CompiledFunction = compile(step)
-        self.predict: CompiledFunction = compile(predict)
+        self.step = compile(step)
+        self.predict = compile(predict)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """The share of images that are read right."""

@@ -90,8 +90,8 @@ class Function:
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """Gradients of the arguments of forward."""
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        """Gradients of the arguments of forward, of a context and the gradients of its results."""
         raise NotImplementedError(
             "You must implement either the backward method for your custom autograd.Function to "
             "use it with backward mode AD."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..ir import ops
 from ..ir.dtype import DType
@@ -88,6 +88,12 @@ def norm(input: Any, p: float | str = 2.0, dim: Dims = None, keepdim: bool = Fal
     return ops.pow(ops.sum(ops.pow(size, p), dim, keepdim), 1.0 / p)
 
 
+@overload
+def max(input: Any) -> Tensor: ...
+@overload
+def max(input: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+@overload
+def max(input: Any, dim: Tensor) -> Tensor: ...
 def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with `dim` (values, indices); with a tensor `maximum`."""
     if dim is None:
@@ -97,6 +103,12 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _along(ops.argmax, input, dim, keepdim)
 
 
+@overload
+def min(input: Any) -> Tensor: ...
+@overload
+def min(input: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+@overload
+def min(input: Any, dim: Tensor) -> Tensor: ...
 def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with `dim` (values, indices); with a tensor `minimum`."""
     if dim is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ..ir import ops
 from ..ir.dtype import DType
@@ -10,6 +10,7 @@ from . import functions_reduce as fn
 from .methods_base import Dims, TensorBase
 
 if TYPE_CHECKING:
+    from .functions_reduce import ValuesIndices
     from .tensor import Tensor
 
 
@@ -58,10 +59,22 @@ class Reductions(TensorBase):
         """The smallest elements over dimensions; ties share the gradient."""
         return ops.amin(self, dim, keepdim)
 
+    @overload
+    def max(self) -> Tensor: ...
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+    @overload
+    def max(self, dim: Tensor) -> Tensor: ...
     def max(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The largest element; with `dim` (values, indices); with a tensor `maximum`."""
         return fn.max(self, dim, keepdim)
 
+    @overload
+    def min(self) -> Tensor: ...
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> ValuesIndices: ...
+    @overload
+    def min(self, dim: Tensor) -> Tensor: ...
     def min(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest element; with `dim` (values, indices); with a tensor `minimum`."""
         return fn.min(self, dim, keepdim)

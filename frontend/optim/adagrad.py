@@ -9,7 +9,7 @@ from ...ir import ops
 from ..creation import full_like
 from ..inplace import assign
 from ..tensor import Tensor
-from .optimizer import Optimizer
+from .optimizer import Optimizer, active
 
 
 class Adagrad(Optimizer):
@@ -47,10 +47,10 @@ class Adagrad(Optimizer):
     ) -> None:
         if group["maximize"]:
             grad = -grad
-        if group["weight_decay"]:
+        if active(group["weight_decay"]):
             grad = grad + p * group["weight_decay"]
         rate: Any = group["lr"]
-        if group["lr_decay"]:
+        if active(group["lr_decay"]):
             rate = rate / (1.0 + (state["step"] - 1.0) * group["lr_decay"])
         total = state["sum"]
         assign(total, total + grad * grad)

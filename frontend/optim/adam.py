@@ -9,7 +9,7 @@ from ...ir import ops
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
-from .optimizer import Optimizer
+from .optimizer import Optimizer, active
 
 
 class Adam(Optimizer):
@@ -60,9 +60,9 @@ class Adam(Optimizer):
         if group["maximize"]:
             grad = -grad
         value: Tensor = p
-        if decay and self._decoupled:
+        if active(decay) and self._decoupled:
             value = p * (1.0 - lr * decay)
-        elif decay:
+        elif active(decay):
             grad = grad + p * decay
         step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
         assign(mean, mean + (grad - mean) * (1.0 - beta1))

@@ -175,15 +175,18 @@ class CosineAnnealingLR(LRScheduler):
 class OneCycleLR(LRScheduler):
     """Up from max_lr / div_factor to `max_lr`, then down far below where it began.
 
-    Give `total_steps`, or `epochs` and `steps_per_epoch`.
+    With `three_phase` it comes down to where it began first. The momentum (or the first beta) goes
+    the other way, unless `cycle_momentum` is False. Give `total_steps`, or `epochs` and
+    `steps_per_epoch`.
     """
 
     def __init__(
         self, optimizer: Optimizer, max_lr: float | Sequence[float],
         total_steps: int | None = None, epochs: int | None = None,
         steps_per_epoch: int | None = None, pct_start: float = 0.3,
-        anneal_strategy: str = "cos", div_factor: float = 25.0, final_div_factor: float = 1e4,
-        last_epoch: int = -1,
+        anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: float = 0.85,
+        max_momentum: float = 0.95, div_factor: float = 25.0, final_div_factor: float = 1e4,
+        three_phase: bool = False, last_epoch: int = -1,
     ) -> None:  # fmt: skip
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
@@ -205,8 +208,19 @@ class OneCycleLR(LRScheduler):
         self.total_steps = total_steps
         self.pct_start = pct_start
         self.anneal_strategy = anneal_strategy
+        self.cycle_momentum = cycle_momentum
+        self.base_momentum = base_momentum
+        self.max_momentum = max_momentum
         self.div_factor = div_factor
         self.final_div_factor = final_div_factor
+        self.three_phase = three_phase
+        if cycle_momentum:
+            cycled = {"momentum", "betas"} & optimizer.defaults.keys()
+            if not cycled:
+                raise ValueError(
+                    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+                )
+            optimizer.lifted |= cycled
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -216,17 +230,34 @@ class OneCycleLR(LRScheduler):
                 f"Tried to step {self.last_epoch} times. The specified number of total steps is "
                 f"{self.total_steps}"
             )
-        peak = self.pct_start * self.total_steps - 1
-        end = self.total_steps - 1
-        out: list[float] = []
-        for high in self.max_lrs:
-            low = high / self.div_factor
-            if self.last_epoch <= peak:
-                out.append(self._between(low, high, self.last_epoch / peak))
+        return [
+            self._now(high / self.div_factor, high, high / self.div_factor / self.final_div_factor)
+            for high in self.max_lrs
+        ]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Go to the next step, or to a given one."""
+        super().step(epoch)
+        if not self.cycle_momentum:
+            return
+        momentum = self._now(self.max_momentum, self.base_momentum, self.max_momentum)
+        for group in self.optimizer.param_groups:
+            if "momentum" in group:
+                group["momentum"] = momentum
             else:
-                final = low / self.final_div_factor
-                out.append(self._between(high, final, (self.last_epoch - peak) / (end - peak)))
-        return out
+                group["betas"] = (momentum, *group["betas"][1:])
+
+    def _now(self, start: float, peak: float, end: float) -> float:
+        """The value at `last_epoch` of what goes from `start` to `peak` and on to `end`."""
+        top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        if self.last_epoch <= top:
+            return self._between(start, peak, self.last_epoch / top)
+        if not self.three_phase:
+            return self._between(peak, end, (self.last_epoch - top) / (last - top))
+        back = 2 * self.pct_start * self.total_steps - 2
+        if self.last_epoch <= back:
+            return self._between(peak, start, (self.last_epoch - top) / (back - top))
+        return self._between(start, end, (self.last_epoch - back) / (last - back))
 
     def _between(self, start: float, end: float, share: float) -> float:
         if self.anneal_strategy == "cos":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from ...ir import dtype as dt
 from ..creation import zeros
@@ -17,24 +18,31 @@ from ..trace import current_trace, untraced
 class ParamGroup(dict[str, Any]):
     """The options of some parameters; changing one that is not lifted makes programs retrace."""
 
+    lifted: Collection[str] = ()
+
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in Optimizer.LIFTED:
+        if key not in self.lifted:
             Epoch.bump()
         super().__setitem__(key, value)
+
+
+def active(option: Any) -> bool:
+    """Whether an option is not zero; one that is lifted may be anything."""
+    return isinstance(option, Tensor) or bool(option)
 
 
 class Optimizer:
     """Subclasses define `_update(group, parameter, gradient, state)`.
 
     State tensors are created at the first step outside of any trace, so that a compiled step
-    finds them as inputs; the step count is a tensor. Float options named in `LIFTED` are inputs
-    of a compiled step: a new value does not recompile.
+    finds them as inputs; the step count is a tensor. Float options named in `lifted` are inputs
+    of a compiled step, so a new value does not recompile: the learning rate, and what else a
+    scheduler changes.
     """
-
-    LIFTED: ClassVar[tuple[str, ...]] = ("lr",)
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
+        self.lifted = {"lr"}
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[dict[str, Any]] = []
         self._young_step: Tensor | None = None
@@ -54,6 +62,7 @@ class Optimizer:
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters with options of their own."""
         group = ParamGroup({**self.defaults, **param_group})
+        group.lifted = self.lifted
         params = group["params"]
         group["params"] = [params] if isinstance(params, Tensor) else list(params)
         taken = {id(p) for g in self.param_groups for p in g["params"]}
@@ -107,13 +116,21 @@ class Optimizer:
         """The group's options, lifted floats as tensors while tracing."""
         trace = current_trace()
         options = dict(group)
-        for key in self.LIFTED if trace is not None else ():
-            if isinstance(options.get(key), float):
-                name = key if len(self.param_groups) == 1 else f"{key}.{number}"
-                assert trace is not None
-                options[key] = trace.lift_number(
-                    (id(self), number, key), lambda g=group, k=key: float(g[k]), name
+        if trace is None:
+            return options
+
+        def lift(name: str, value: Any, read: Callable[[], Any]) -> Any:
+            if isinstance(value, tuple):
+                return tuple(
+                    lift(f"{name}.{i}", x, lambda i=i: read()[i]) for i, x in enumerate(value)
                 )
+            if not isinstance(value, float):
+                return value
+            path = name if len(self.param_groups) == 1 else f"{name}.{number}"
+            return trace.lift_number((id(self), path), lambda: float(read()), path)
+
+        for key in sorted(self.lifted & options.keys()):
+            options[key] = lift(key, options[key], functools.partial(group.__getitem__, key))
         return options
 
     def _advance(self, states: list[dict[str, Any]]) -> None:
@@ -163,7 +180,7 @@ class Optimizer:
     def _guard_state(self) -> tuple[Any, ...]:
         return tuple(
             (
-                tuple((k, v) for k, v in g.items() if k != "params" and k not in self.LIFTED),
+                tuple((k, v) for k, v in g.items() if k != "params" and k not in self.lifted),
                 tuple(map(id, g["params"])),
                 tuple(tuple(map(id, self.state.get(p, {}).values())) for p in g["params"]),
             )
@@ -222,4 +239,4 @@ class Optimizer:
         return value.clone()
 
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "active"]

@@ -9,7 +9,7 @@ from ...ir import ops
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
-from .optimizer import Optimizer
+from .optimizer import Optimizer, active
 
 
 class RMSprop(Optimizer):
@@ -49,7 +49,7 @@ class RMSprop(Optimizer):
     ) -> None:
         if group["maximize"]:
             grad = -grad
-        if group["weight_decay"]:
+        if active(group["weight_decay"]):
             grad = grad + p * group["weight_decay"]
         alpha, square = group["alpha"], state["square_avg"]
         assign(square, square * alpha + grad * grad * (1 - alpha))
@@ -59,7 +59,7 @@ class RMSprop(Optimizer):
             assign(mean, mean + (grad - mean) * (1 - alpha))
             spread = square - mean * mean
         update = grad / (ops.sqrt(spread) + group["eps"])
-        if group["momentum"] > 0:
+        if active(group["momentum"]):
             velocity = state["momentum_buffer"]
             assign(velocity, velocity * group["momentum"] + update)
             update = velocity

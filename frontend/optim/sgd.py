@@ -9,7 +9,7 @@ from ...ir import ops
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
-from .optimizer import Optimizer
+from .optimizer import Optimizer, active
 
 
 class SGD(Optimizer):
@@ -45,11 +45,11 @@ class SGD(Optimizer):
     ) -> None:
         if group["maximize"]:
             grad = -grad
-        if group["weight_decay"]:
+        if active(group["weight_decay"]):
             grad = grad + p * group["weight_decay"]
-        if group["momentum"]:
+        if active(group["momentum"]):
             velocity, share = state["momentum_buffer"], 1.0
-            if group["dampening"]:
+            if active(group["dampening"]):
                 # The first velocity is the gradient itself, undamped.
                 share = ops.where(state["step"] == 1, 1.0, 1.0 - group["dampening"])
             assign(velocity, velocity * group["momentum"] + grad * share)

@@ -243,6 +243,7 @@ SCHEDULES: dict[str, tuple[str, dict[str, Any]]] = {
     "cosine": ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.01}),
     "lambda": ("LambdaLR", {"lr_lambda": lambda epoch: 1 / (1 + epoch)}),
     "one cycle": ("OneCycleLR", {"max_lr": 0.5, "total_steps": 12}),
+    "three phases": ("OneCycleLR", {"max_lr": 0.5, "total_steps": 12, "three_phase": True}),
     "straight cycle": ("OneCycleLR", {"max_lr": 0.5, "epochs": 3, "steps_per_epoch": 4,
                                       "anneal_strategy": "linear", "cycle_momentum": False}),
 }  # fmt: skip
@@ -253,11 +254,12 @@ def test_schedule(case: str) -> None:
     name, options = SCHEDULES[case]
     a = optim.SGD([calque.zeros(1, requires_grad=True)], lr=0.2, momentum=0.9)
     b = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2, momentum=0.9)
-    own = {k: v for k, v in options.items() if k != "cycle_momentum"}
-    mine = getattr(optim.lr_scheduler, name)(a, **own)
+    mine = getattr(optim.lr_scheduler, name)(a, **options)
     theirs = getattr(torch.optim.lr_scheduler, name)(b, **options)
     for _ in range(11):
         np.testing.assert_allclose(mine.get_last_lr(), theirs.get_last_lr(), rtol=1e-9)
+        momenta = [o.param_groups[0]["momentum"] for o in (a, b)]
+        np.testing.assert_allclose(*momenta, rtol=1e-9)
         b.step()
         mine.step()
         theirs.step()

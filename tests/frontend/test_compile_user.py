@@ -216,3 +216,54 @@ def test_compiled_modules_are_copied_and_pickled() -> None:
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(twin(x).detach().numpy(), model(x).detach().numpy())
         assert twin.weight is not model.weight
+
+
+def test_compiled_modules_stand_for_their_module() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = C(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)))
+            self.head = nn.Linear(3, 1)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.body(x))
+
+    net = Net()
+    assert isinstance(net.body, nn.Module)
+    assert list(net.state_dict()) == ["body.0.weight", "body.0.bias", "head.weight", "head.bias"]
+    assert len(list(net.parameters())) == 4
+    net.eval()
+    assert not net.body[1].training
+    x = calque.ones(1, 2)
+    net(x).sum().backward()
+    assert net.body[0].weight.grad is not None
+    assert net.body.compiles == 1
+    compiled = C(net)
+    assert compiled(x).tolist() == net(x).tolist()
+    net.body[0] = nn.Linear(2, 3)
+    assert compiled(x).tolist() == net(x).tolist()
+
+
+def test_threads_share_one_compilation() -> None:
+    f = C(lambda x: (x @ x).relu().sum())
+    x = calque.ones(8, 8)
+    found: list[float] = []
+    threads = [threading.Thread(target=lambda: found.append(f(x).item())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [512.0] * 4
+    assert f.compiles == 1
+
+
+def double(x: Any) -> Any:
+    return x * 2
+
+
+def test_compiled_functions_are_copied() -> None:
+    import copy
+
+    f = C(double)
+    f(calque.ones(2))
+    assert copy.deepcopy(f)(calque.ones(2)).tolist() == [2, 2]

@@ -185,3 +185,42 @@ def test_every_parameter_counts_its_own_steps(wrap: Any) -> None:
     for both in (True, False, True):
         step(both)
     assert [p.item() for p in (a, b, c)] == pytest.approx([-1.5, -1.5, -1.0], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+def test_a_cycle_of_the_momentum_compiles_nothing(kind: str) -> None:
+    """What a scheduler changes is an input of the step; compiled and eager steps agree."""
+
+    def losses(compiled: bool) -> list[float]:
+        p = nn.Parameter(calque.ones(3))
+        optimizer = getattr(optim, kind)([p], lr=0.1)
+        schedule = optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9, three_phase=True)
+
+        def step(x: calque.Tensor) -> calque.Tensor:
+            optimizer.zero_grad()
+            loss = (p * x).pow(2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = calque.compile(step) if compiled else step
+        found: list[float] = []
+        momenta: set[float] = set()
+        for _ in range(8):
+            found.append(run(calque.tensor([0.3, 0.1, -0.2])).item())
+            group = optimizer.param_groups[0]
+            momenta.add(group["momentum"] if kind == "SGD" else group["betas"][0])
+            schedule.step()
+        assert len(momenta) > 3
+        if isinstance(run, calque.CompiledFunction):
+            assert run.compiles == 1
+        return found
+
+    assert losses(compiled=True) == losses(compiled=False)
+
+
+def test_a_cycle_needs_a_momentum() -> None:
+    optimizer = optim.Adagrad([nn.Parameter(calque.ones(1))])
+    with pytest.raises(ValueError, match="must support momentum or beta1"):
+        optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9)
+    optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9, cycle_momentum=False)

@@ -82,7 +82,7 @@ def run(make: Callable[[], nn.Module], wrap: Any) -> tuple[list[float], nn.Modul
     plain = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = optim.AdamW(groups, lr=0.01)
-    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=20)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=20, cycle_momentum=False)
 
     def step(ids: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         optimizer.zero_grad(set_to_none=True)
