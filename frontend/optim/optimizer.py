@@ -239,4 +239,4 @@ class Optimizer:
         return value.clone()
 
 
-__all__ = ["Optimizer", "active"]
+__all__ = ["Optimizer"]
