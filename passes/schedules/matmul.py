@@ -8,6 +8,7 @@ by tile. What is computed from the product is applied to each vector before it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
@@ -27,7 +28,8 @@ from .index import ONE, ZERO, Ix, Space
 from .nest import write_parallel
 from .numbers import FALSE, NO_FASTMATH, integers, number
 from .packing import Packing, none
-from .product import K_BLOCK, K_WHOLE, Product, View
+from .blocks import K_BLOCK, K_WHOLE
+from .product import Product, View
 from .shapes import row_major
 from .writer import Lane
 
@@ -36,6 +38,17 @@ PREFETCH = 64
 
 Matrix = tuple[SSAValue, SSAValue, SSAValue]
 """A memref with the row and the column where a tile begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Products `start` to `start + length` of each sum; `acc` (i1) says whether there were some
+    before, `last` that there are none after."""
+
+    start: Ix
+    length: Ix
+    acc: SSAValue
+    last: bool
 
 
 def write_product(space: Space, e: Emitter, p: Product) -> None:
@@ -86,7 +99,7 @@ class _Writer(Packing):
 
     def _task(self) -> None:
         e, p, space = self.e, self.p, self.space
-        if self.blocks.pack or p.b is None:
+        if p.b is None:
             self.b = self.panels()
         if p.out is None:
             self.c = self.alloca(p.element, [self._most_rows(), self.blocks.nc])
@@ -94,7 +107,7 @@ class _Writer(Packing):
             self._views()
         k, step = p.k.extent, self.k_block
         if k.constant is not None and k.constant <= K_WHOLE:
-            self._k_block(ZERO, k, e.constant(FALSE, i1), last=True)
+            self._part(Part(ZERO, k, e.constant(FALSE, i1), True))
             return
         start = space.loop(k)
         final = space.floordiv(space.maximum(k - ONE, ZERO), step) * step
@@ -102,19 +115,19 @@ class _Writer(Packing):
 
         def body(_: SSAValue) -> Sequence[SSAValue]:
             some = e.less(e.int_(0), e.index(Ix.of(start)))
-            self._k_block(Ix.of(start), step, some, last=False)
+            self._part(Part(Ix.of(start), step, some, False))
             return ()
 
         e.for_(bounds, start, (), body)
         some = e.less(e.int_(0), e.index(final))
-        self._k_block(final, k - final, some, last=True)
+        self._part(Part(final, k - final, some, True))
 
     def _views(self) -> None:
         """The matrices that are read and written where they are."""
         p = self.p
         if p.a is not None:
             self.a = self._memref(p.a, p.m, p.k.extent)
-        if not self.blocks.pack and p.b is not None:
+        if p.b is not None:
             self.b = self._memref(p.b, p.k.extent, p.n)
         if p.out is not None:
             self.c = self._memref(p.out, p.m, p.n)
@@ -123,59 +136,53 @@ class _Writer(Packing):
         m, t = self.p.m.constant, self.blocks
         return t.mr * t.tiles if m is None else min(m, t.mr * t.tiles)
 
-    def _k_block(self, start: Ix, length: Ix, acc: SSAValue, *, last: bool) -> None:
-        """Add the products of a block of K to the task's part of the result. With a loop that A
-        does not depend on, A is packed once for all its iterations."""
+    def _part(self, part: Part) -> None:
+        """Add some products to the task's part of the result. With a loop that A does not depend
+        on, A is packed once for all its iterations."""
         e, p = self.e, self.p
 
-        def part() -> None:
-            if self.blocks.pack or p.b is None:
-                self.pack_b(start, length)
-            self._tiles(lambda row, mr: self._row_of_tiles(row, mr, start, length, acc, last))
+        def add() -> None:
+            if p.b is None:
+                self.pack_b(part.start, part.length)
+            self._tiles(part)
 
         if p.kept is None or self.first_kept is None:
-            part()
+            add()
             return
         first = Ix.of(self.first_row) if p.rows is not None else ZERO
         rows = self.space.minimum(first + Ix.of(self._rows_per_task()), p.m) - first
-        self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, start, length)
+        self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, part.start, part.length)
         begin = Ix.of(self.first_kept)
         stop = self.space.minimum(begin + Ix.of(self.blocks.kept), p.kept.extent)
 
         def one(_: SSAValue) -> Sequence[SSAValue]:
             self._views()
-            part()
+            add()
             return ()
 
         e.for_((e.index(begin), e.index(stop), e.int_(1)), p.kept, (), one)
 
     # ---- rows of tiles --------------------------------------------------------------------------
 
-    def _tiles(self, body: Callable[[Ix, int], None]) -> None:
-        """Run down the rows of a task: `body(first row, rows)`."""
+    def _tiles(self, part: Part) -> None:
+        """Run down the rows of a task."""
         p, t, space = self.p, self.blocks, self.space
         first, m = Ix.of(self.first_row), p.m
-        if p.rows is None:
-            body(ZERO, 1)
-            return
         number = m.constant
         stop = space.minimum(first + Ix.of(self._rows_per_task()), m)
-        if number is None:
-            self._remainders(first, stop, body)
-            return
-        tiles = -(-number // t.mr)
-        base, extra = divmod(number, tiles)
-        if self._rows_per_task() >= number:
+        if p.rows is None:
+            self._run(ZERO, ONE, 1, part)
+        elif number is None or (self._rows_per_task() < number and number % t.mr):
+            self._remainders(first, stop, part)
+        elif self._rows_per_task() < number:
+            self._run(first, stop, t.mr, part)
+        else:
             # Balanced: `extra` tiles of one row more.
-            self._run(ZERO, Ix.of(extra * (base + 1)), base + 1, body)
-            self._run(Ix.of(extra * (base + 1)), m, base, body)
-            return
-        if number % t.mr == 0:
-            self._run(first, stop, t.mr, body)
-            return
-        self._remainders(first, stop, body)
+            base, extra = divmod(number, -(-number // t.mr))
+            self._run(ZERO, Ix.of(extra * (base + 1)), base + 1, part)
+            self._run(Ix.of(extra * (base + 1)), m, base, part)
 
-    def _remainders(self, first: Ix, stop: Ix, body: Callable[[Ix, int], None]) -> None:
+    def _remainders(self, first: Ix, stop: Ix, part: Part) -> None:
         """Full tiles, then smaller ones for the rows that are left."""
         space, rest, total = self.space, first, self.p.m.constant
         sizes = [self.blocks.mr]
@@ -185,36 +192,49 @@ class _Writer(Packing):
             if size > self.blocks.mr:
                 continue
             end = rest + space.floordiv(stop - rest, Ix.of(size)) * Ix.of(size)
-            self._run(rest, end, size, body)
+            self._run(rest, end, size, part)
             rest = end
 
-    def _run(self, start: Ix, stop: Ix, mr: int, body: Callable[[Ix, int], None]) -> None:
+    def _run(self, start: Ix, stop: Ix, mr: int, part: Part) -> None:
+        """Tiles of `mr` rows from `start` to `stop`; what they need of A is copied for a group of
+        them together, unless it is read in place or was copied for the whole task."""
+        e, p = self.e, self.p
+
+        def tiles(a: SSAValue | None, first: Ix, stop: Ix, origin: Ix, column: Ix) -> None:
+            assert a is not None
+
+            def tile(row: Ix) -> None:
+                self._row_of_tiles((a, e.index(row - origin), e.index(column)), row, mr, part)
+
+            self._every(first, stop, mr, tile)
+
+        def group(first: Ix) -> None:
+            rows = self.space.minimum(first + Ix.of(together), stop) - first
+            a = self.pack_a(first, rows.constant or together, rows, part.start, part.length)
+            tiles(a, first, first + rows, first, ZERO)
+
+        together = self.blocks.group * mr
+        if p.kept is not None:
+            tiles(self.a, start, stop, self._origin_row(), ZERO)
+        elif p.a is not None:
+            tiles(self.a, start, stop, ZERO, part.start)
+        else:
+            self._every(start, stop, together, group)
+
+    def _every(self, start: Ix, stop: Ix, step: int, body: Callable[[Ix], None]) -> None:
+        """`body(row)` for each `step` rows."""
         a, b = start.constant, stop.constant
-        if a is not None and b is not None and b - a <= mr:
+        if a is not None and b is not None and b - a <= step:
             if b > a:
-                body(start, mr)
+                body(start)
             return
         row = self.space.loop(stop)
+        bounds = (self.e.index(start), self.e.index(stop), self.e.int_(step))
+        self.e.for_(bounds, row, (), lambda _: none(body(Ix.of(row))))
 
-        def tile(_: SSAValue) -> Sequence[SSAValue]:
-            body(Ix.of(row), mr)
-            return ()
-
-        self.e.for_((self.e.index(start), self.e.index(stop), self.e.int_(mr)), row, (), tile)
-
-    def _row_of_tiles(
-        self, row: Ix, mr: int, start: Ix, length: Ix, acc: SSAValue, last: bool
-    ) -> None:
+    def _row_of_tiles(self, a: Matrix, row: Ix, mr: int, part: Part) -> None:
         """The tiles of some rows, one for each panel of the task."""
         e, p, t, space = self.e, self.p, self.blocks, self.space
-        if p.kept is not None:
-            assert self.a is not None
-            a = (self.a, e.index(row - self._origin_row()), e.int_(0))
-        elif p.a is None:
-            a = (self.pack_a(row, mr, Ix.of(mr), start, length), e.int_(0), e.int_(0))
-        else:
-            assert self.a is not None
-            a = (self.a, e.index(row), e.index(start))
         first, n = Ix.of(self.first_column), p.n
         stop = space.minimum(first + Ix.of(t.nc), n)
         if self.single_chunk():
@@ -223,7 +243,7 @@ class _Writer(Packing):
         full = space.floordiv(columns, Ix.of(t.nr)) * Ix.of(t.nr)
 
         def panel(column: Ix, masked: bool) -> None:
-            self._tile(a, row, column, mr, start, length, acc, last, masked)
+            self._tile(a, row, column, mr, part, masked)
 
         self.panel_loop(full, lambda column: panel(column, False))
         if n.constant is None or n.constant % t.nr:
@@ -239,30 +259,27 @@ class _Writer(Packing):
         row: Ix,
         column: Ix,
         mr: int,
-        start: Ix,
-        length: Ix,
-        acc: SSAValue,
-        last: bool,
+        part: Part,
         masked: bool,
     ) -> None:
         """One register tile; `column` counts from the task's first."""
         e, p, t = self.e, self.p, self.blocks
         assert self.b is not None and self.c is not None
-        packed = t.pack or p.b is None
+        packed = p.b is None
         if packed:
             panel = column * Ix.of(self.panel_rows() // t.nr)
             b = (self.b, e.index(panel), e.int_(0))
         else:
-            b = (self.b, e.index(start), e.index(self.origin_column() + column))
+            b = (self.b, e.index(part.start), e.index(self.origin_column() + column))
         if p.out is not None:
             c = (self.c, e.index(row), e.index(self.origin_column() + column))
         else:
             c = (self.c, e.index(row - self._origin_row()), e.index(column))
-        epilogue = self._epilogue(masked) if last else None
+        epilogue = self._epilogue(masked) if part.last else None
         left = e.index(p.n - self.origin_column() - column) if masked else e.int_(t.nr)
         e.do(
             MatmulOp.get(
-                a, b, c, e.index(length), left, acc,
+                a, b, c, e.index(part.length), left, part.acc,
                 mr=mr, nr=t.nr, masked=masked,
                 prefetch=PREFETCH if packed and not masked else 0, epilogue=epilogue,
             )

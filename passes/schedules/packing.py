@@ -13,7 +13,8 @@ from .expr import INDEX, Expr
 from .index import ZERO, Atom, Ix, Space
 from .numbers import Properties, integers, number
 from .plan import score
-from .product import K_BLOCK, K_WHOLE, Product
+from .blocks import k_most
+from .product import Product
 from .transpose import transpose
 from .writer import Lane
 
@@ -25,8 +26,7 @@ class Packing:
     def __init__(self, space: Space, e: Emitter, p: Product) -> None:
         self.space, self.e, self.p = space, e, p
         self.blocks = p.tile
-        k = p.k.extent.constant
-        self.k_most = K_WHOLE if k is None else k if k <= K_WHOLE else K_BLOCK
+        self.k_most = k_most(p.k.extent.constant)
         self.first_column = space.loop(p.n)
         self.b: SSAValue | None = None
 
@@ -63,20 +63,17 @@ class Packing:
         p, t, space = self.p, self.blocks, self.space
         first = self.origin_column()
         stop = p.n if self.single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
-        across = score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right)
-        wide = self._lanes(p.columns, p.right)
+        panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr)) * Ix.of(t.nr)
+        if score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right):
+            self._pack_rows_of_b(first, panels, start, length)
+            return
 
         def panel(column: Ix) -> None:
             row = column * Ix.of(self.panel_rows() // t.nr)
-            for j in range(0, t.nr, wide if across else t.width):
-                at = first + column + Ix.of(j)
-                if across:
-                    self._pack_rows(at, start, length, row, j, wide)
-                else:
-                    self.pack_across(at, start, length, row, j)
+            for j in range(0, t.nr, t.width):
+                self.pack_across(first + column + Ix.of(j), start, length, row, j)
 
-        panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr))
-        self.panel_loop(panels * Ix.of(t.nr), panel)
+        self.panel_loop(panels, panel)
 
     def _lanes(self, loop: Atom, value: Expr) -> int:
         """Lanes in which a factor is computed along a loop: those of two registers, so that long
@@ -87,18 +84,26 @@ class Packing:
         same = score(loop, 2 * width, value) == score(loop, width, value)
         return 2 * width if same else width
 
-    def _pack_rows(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int, width: int) -> None:
-        """Vectors of columns from `at` on, for each k; zeros beyond the last column."""
-        e, p = self.e, self.p
+    def _pack_rows_of_b(self, first: Ix, panels: Ix, start: Ix, length: Ix) -> None:
+        """Row by row of B, which is read in the order in which it lies, into all panels; zeros
+        beyond the last column."""
+        e, p, t, width = self.e, self.p, self.blocks, self._lanes(self.p.columns, self.p.right)
 
         def step(k: SSAValue) -> Sequence[SSAValue]:
-            mask = self._mask(p.columns, at, width)
-            with e.inside(e.top.block, {p.columns: e.index(at)}, Lane(p.columns, width, mask)):
-                made = self._masked(e.wide(p.right, width), mask, p.right.type, width)
-                to = e.add(e.sub(k, e.index(start)), e.index(row))
-                operands = [made, self.b, to, e.int_(column)]
-                e.do(vector.StoreOp.create(operands=operands))
+            to = e.sub(k, e.index(start))
+            self.panel_loop(panels, lambda column: panel(to, column))
             return ()
+
+        def panel(to: SSAValue, column: Ix) -> None:
+            row = e.add(to, e.index(column * Ix.of(self.panel_rows() // t.nr)))
+            for j in range(0, t.nr, width):
+                at = first + column + Ix.of(j)
+                mask = self._mask(p.columns, at, width)
+                lane = Lane(p.columns, width, mask)
+                with e.inside(e.top.block, {p.columns: e.index(at)}, lane):
+                    made = self._masked(e.wide(p.right, width), mask, p.right.type, width)
+                    operands = [made, self.b, row, e.int_(j)]
+                    e.do(vector.StoreOp.create(operands=operands))
 
         e.for_((e.index(start), e.index(start + length), e.int_(1)), p.k, (), step)
 

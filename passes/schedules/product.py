@@ -20,11 +20,9 @@ from .emit import is_row
 from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
 from .generic import is_plain
 from .index import ONE, ZERO, Atom, Ix, coefficient
+from .blocks import IN_ORDER, TRANSPOSED, Blocks, Sizes, choose, k_most
 from .options import Blocking
-from .plan import Store, build, choose_loops
-
-K_WHOLE, K_BLOCK = 768, 512
-"""The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""
+from .plan import Store, build, choose_loops, score
 
 
 @dataclass(slots=True)
@@ -60,7 +58,7 @@ class Product:
     b: View | None = None
     out: View | None = None
     kept: Atom | None = None
-    tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, False, 1))
+    tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, 1, 1))
 
     @property
     def m(self) -> Ix:
@@ -69,21 +67,6 @@ class Product:
     @property
     def n(self) -> Ix:
         return self.columns.extent
-
-
-@dataclass(slots=True)
-class Blocks:
-    """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
-    task computes `nc` columns and `tiles` register tiles of rows; `pack` copies B; of the loop
-    that is kept inside of a task it does `kept` iterations."""
-
-    mr: int
-    nr: int
-    width: int
-    nc: int
-    pack: bool
-    tiles: int
-    kept: int = 1
 
 
 def find_product(
@@ -232,67 +215,30 @@ def _matrix(
     return View(memory, offset, *strides)
 
 
+FEW_ROWS = 4
+"""With fewer register tiles of rows, a B that can be read in place is not copied."""
+
+
 def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
-    """Block sizes from the sizes that are known."""
-    mr, vectors = target.tile_shape
-    width = target.width(p.element.bitwidth)  # pyright: ignore[reportAttributeAccessIssue]
+    """Block sizes from the sizes that are known, and whether A and B are copied."""
     m, n, k = p.m.constant, p.n.constant, p.k.extent.constant
-    nr = vectors * width
-    if m is not None and m <= mr // 2:
-        # Few rows: as many columns as keep all accumulators in registers.
-        nr = width * max(vectors, min(8, (target.registers - 4) // (m + 1)))
-        mr = m
-    elif m is not None:
-        tiles = -(-m // mr)
-        mr = -(-m // tiles)
-    if n is not None:
-        while nr > width and nr - width >= n:
-            nr -= width
-    pack = p.b is None
-    if m is not None and n is not None and k is not None and m >= 200 and k > 384:
-        pack = pack or n * k * target.vector_bits // width > 8 << 20
-    nc = max(nr, _columns(p, target, blocking, mr) // nr * nr)
-    if m is None:
-        return Blocks(mr, nr, width, nc, pack, blocking.row_tiles)
-    return Blocks(mr, nr, width, nc, pack, _tiles_per_task(p, target, blocking, m, mr, nc))
-
-
-MOST_COLUMNS = 4
-"""Up to so many times the columns are computed by a task that computes its rows of A for them."""
-
-
-def _columns(p: Product, target: Target, blocking: Blocking, mr: int) -> int:
-    """How many columns a task computes: more where A is computed again for each block of them,
-    as long as there are tasks enough."""
-    columns, n = blocking.columns, p.n.constant
-    if p.a is not None or n is None or _kept_loops(p):
-        return columns
-    others = -(-(p.m.constant or 1) // (mr * blocking.row_tiles))
+    bits: int = p.element.bitwidth  # pyright: ignore[reportAttributeAccessIssue]
+    width = target.width(bits)
+    if p.a is not None and p.a.columns != ONE:
+        p.a = None  # a column of each tile: every element would come from another line
+    if p.b is not None and (m is None or m >= FEW_ROWS * target.tile_shape[0]):
+        p.b = None
+    across = score(p.columns, width, p.right) >= score(p.k, width, p.right)
+    outer = 1
     for loop in p.outer:
-        others *= loop.extent.constant or 1
-    for times in range(MOST_COLUMNS, 1, -1):
-        if others * -(-n // (times * columns)) >= 2 * target.threads:
-            return times * columns
-    return columns
-
-
-def _tiles_per_task(
-    p: Product, target: Target, blocking: Blocking, m: int, mr: int, nc: int
-) -> int:
-    """Rows are split among tasks too where there are few columns and batches: a little where each
-    task packs its columns of B, for that is done again for each."""
-    tiles = -(-m // mr)
-    most = tiles if p.out is not None and p.a is not None else min(tiles, blocking.row_tiles)
-    n = p.n.constant
-    if n is None:
-        return min(most, blocking.row_tiles)
-    tasks = -(-n // nc)
-    for loop in p.outer:
-        tasks *= loop.extent.constant or 1
-    wanted = (4 if p.b is not None else 1) * target.threads
-    if tasks >= wanted:
-        return most
-    return max(1, min(most, tiles * tasks // wanted))
+        outer *= loop.extent.constant or 1
+    sizes = Sizes(
+        m, n, k, outer, bits // 8,
+        a=0 if p.a is not None else IN_ORDER,
+        b=0 if p.b is not None else IN_ORDER if across else TRANSPOSED,
+        scratch=p.out is None,
+    )  # fmt: skip
+    return choose(sizes, target, blocking)
 
 
 def _kept_loops(p: Product) -> list[Atom]:

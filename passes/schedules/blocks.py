@@ -1,0 +1,119 @@
+"""Block sizes of products of matrices, chosen by what the blocks would cost.
+
+A task packs its columns of B and its rows of A and then runs over register tiles. Few columns to
+a task repeat the packing of A, few rows that of B; too few tasks leave threads idle; large panels
+do not stay in the cache. The cost of each partition is estimated in cycles, the least is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...ir.target import Target
+from .options import Blocking
+
+K_WHOLE, K_BLOCK = 768, 512
+"""The sum runs over all of K if that is not larger than `K_WHOLE`, else in blocks of `K_BLOCK`."""
+
+IN_ORDER, TRANSPOSED = 4, 8
+"""Cycles to pack a vector, its elements lying in memory as they will be read, or across."""
+
+TILE, TASK = 150, 2000
+"""Cycles to begin and end a register tile, a task."""
+
+ASSUMED = 512
+"""The rows, columns or products of a sum where their number is not known."""
+
+
+@dataclass(slots=True)
+class Blocks:
+    """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
+    task computes `nc` columns and `tiles` register tiles of rows; A, where it is copied, is so for
+    `group` register tiles at a time; of the loop that is kept inside of a task it does `kept`
+    iterations."""
+
+    mr: int
+    nr: int
+    width: int
+    nc: int
+    tiles: int
+    group: int
+    kept: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is known of a product: rows, columns, length of the sums (None: not known), products
+    of the same shape beside each other, bytes of an element, what the copy of a vector of A and
+    of B costs (0 where it is read in place), and whether the sums are kept in scratch."""
+
+    m: int | None
+    n: int | None
+    k: int | None
+    outer: int
+    itemsize: int
+    a: int
+    b: int
+    scratch: bool = False
+
+
+def k_most(k: int | None) -> int:
+    """The most products that are summed before the sum starts again."""
+    return K_WHOLE if k is None else k if k <= K_WHOLE else K_BLOCK
+
+
+def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
+    """The partition that costs least."""
+    width = target.width(8 * s.itemsize)
+    mr, vectors = target.tile_shape
+    nr = vectors * width
+    if s.m is not None and s.m <= mr // 2:
+        # Few rows: as many columns as keep all accumulators in registers.
+        nr = width * max(vectors, min(8, (target.registers - 4) // (s.m + 1)))
+        mr = s.m
+    elif s.m is not None:
+        mr = -(-s.m // -(-s.m // mr))
+    if s.n is not None:
+        while nr > width and nr - width >= s.n:
+            nr -= width
+    depth = k_most(s.k)
+    panel = depth * nr * s.itemsize
+    most = max(1, min(blocking.columns // nr, target.l2 // 2 // panel))
+    shapes = _partitions(s, mr, nr, most, blocking.row_tiles)
+    panels, tiles = min(shapes, key=lambda x: _cycles(s, target, mr, nr, width, *x))
+    strip = depth * -(-mr // width) * width * s.itemsize
+    group = max(1, min(tiles, target.l2 // 8 // strip))
+    return Blocks(mr, nr, width, panels * nr, tiles, group)
+
+
+def _partitions(
+    s: Sizes, mr: int, nr: int, most: int, row_tiles: int
+) -> Iterator[tuple[int, int]]:
+    """Panels of columns and register tiles of rows to a task, all about equal."""
+    columns = -(-(s.n or ASSUMED) // nr)
+    rows = -(-(s.m or ASSUMED) // mr)
+    wide = {-(-columns // chunks) for chunks in range(1, columns + 1)}
+    for panels in wide if s.n else {most}:
+        if panels > most:
+            continue
+        if s.m is None:
+            yield panels, row_tiles
+            continue
+        for tiles in {-(-rows // splits) for splits in range(1, rows + 1)}:
+            if tiles <= row_tiles or not s.scratch:
+                yield panels, tiles
+
+
+def _cycles(
+    s: Sizes, target: Target, mr: int, nr: int, width: int, panels: int, tiles: int
+) -> float:
+    """About how long all tasks take together on all threads."""
+    k = s.k or ASSUMED
+    columns = -(-(s.n or ASSUMED) // nr)
+    rows = -(-(s.m or ASSUMED) // mr)
+    tasks = s.outer * -(-columns // panels) * -(-rows // tiles)
+    blocks = -(-k // k_most(s.k))
+    compute = tiles * panels * (k * mr * nr / width / 2 + TILE * blocks)
+    packing = k * (panels * nr * s.b + tiles * mr * s.a) / width
+    return -(-tasks // target.threads) * (TASK + compute + packing)
