@@ -87,9 +87,7 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
     return Blocks(mr, nr, width, panels * nr, tiles, group)
 
 
-def _partitions(
-    s: Sizes, mr: int, nr: int, most: int, row_tiles: int
-) -> Iterator[tuple[int, int]]:
+def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:
     """Panels of columns and register tiles of rows to a task, all about equal."""
     columns = -(-(s.n or ASSUMED) // nr)
     rows = -(-(s.m or ASSUMED) // mr)
@@ -112,8 +110,11 @@ def _cycles(
     k = s.k or ASSUMED
     columns = -(-(s.n or ASSUMED) // nr)
     rows = -(-(s.m or ASSUMED) // mr)
-    tasks = s.outer * -(-columns // panels) * -(-rows // tiles)
+    chunks, strips = -(-columns // panels), -(-rows // tiles)
     blocks = -(-k // k_most(s.k))
     compute = tiles * panels * (k * mr * nr / width / 2 + TILE * blocks)
     packing = k * (panels * nr * s.b + tiles * mr * s.a) / width
-    return -(-tasks // target.threads) * (TASK + compute + packing)
+    tasks = s.outer * chunks * strips
+    # How many rows there are, and so how many tasks, is decided when that is known.
+    share = tasks / target.threads if s.m is None else -(-tasks // target.threads)
+    return share * (TASK + compute + packing)

@@ -22,13 +22,13 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from ...ir.tile import MatmulOp, YieldOp
+from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
 from .expr import INDEX, Const
 from .index import ONE, ZERO, Ix, Space
 from .nest import write_parallel
 from .numbers import FALSE, NO_FASTMATH, integers, number
 from .packing import Packing, none
-from .blocks import K_BLOCK, K_WHOLE
 from .product import Product, View
 from .shapes import row_major
 from .writer import Lane
@@ -62,6 +62,7 @@ class _Writer(Packing):
         self.k_block = _k_block(space, p.k.extent)
         # Where a task begins, as `first_column`.
         self.first_row = space.loop(p.m)
+        self.rows_per_task = self._rows()
         self.first_kept = space.loop(p.kept.extent) if p.kept is not None else None
         self.a: SSAValue | None = None
         self.c: SSAValue | None = None
@@ -71,31 +72,35 @@ class _Writer(Packing):
     def write(self) -> None:
         p, t = self.p, self.blocks
         loops = [x for x in p.outer if x is not p.kept]
-        steps = [1] * len(loops)
+        steps = [ONE] * len(loops)
         if p.kept is not None and self.first_kept is not None:
             loops.append(self.first_kept)
-            steps.append(t.kept)
-        for loop, step, extent in (
-            (self.first_column, t.nc, p.n),
-            (self.first_row, self._rows_per_task(), p.m),
+            steps.append(Ix.of(t.kept))
+        for loop, step, single in (
+            (self.first_column, Ix.of(t.nc), self.single_chunk()),
+            (self.first_row, self.rows_per_task, self.rows_per_task == p.m),
         ):
-            if extent.constant is None or extent.constant > step:
+            if single:
+                self.e.loops[loop] = self.e.int_(0)
+            else:
                 loops.append(loop)
                 steps.append(step)
-            else:
-                self.e.loops[loop] = self.e.int_(0)
         if loops:
             write_parallel(self.e, loops, steps, self._task)
         else:
             self._task()
 
-    def _rows_per_task(self) -> int:
-        """Rows between the first rows of two tasks."""
-        m, t = self.p.m.constant, self.blocks
-        if m is None:
-            return t.mr * t.tiles
-        tiles = -(-m // t.mr)
-        return m if t.tiles >= tiles else t.mr * t.tiles
+    def _rows(self) -> Ix:
+        """Rows between the first rows of two tasks: all, or whole tiles, about as many to each
+        task also where their number is not known."""
+        m, mr, most = self.p.m, self.blocks.mr, self.blocks.tiles
+        space = self.space
+        tiles = space.floordiv(m + Ix.of(mr - 1), Ix.of(mr))
+        tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most))
+        if tasks == ONE:
+            return m
+        tasks = space.maximum(tasks, ONE)
+        return space.floordiv(tiles + tasks - ONE, tasks) * Ix.of(mr)
 
     def _task(self) -> None:
         e, p, space = self.e, self.p, self.space
@@ -150,7 +155,7 @@ class _Writer(Packing):
             add()
             return
         first = Ix.of(self.first_row) if p.rows is not None else ZERO
-        rows = self.space.minimum(first + Ix.of(self._rows_per_task()), p.m) - first
+        rows = self.space.minimum(first + self.rows_per_task, p.m) - first
         self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, part.start, part.length)
         begin = Ix.of(self.first_kept)
         stop = self.space.minimum(begin + Ix.of(self.blocks.kept), p.kept.extent)
@@ -169,13 +174,11 @@ class _Writer(Packing):
         p, t, space = self.p, self.blocks, self.space
         first, m = Ix.of(self.first_row), p.m
         number = m.constant
-        stop = space.minimum(first + Ix.of(self._rows_per_task()), m)
+        stop = space.minimum(first + self.rows_per_task, m)
         if p.rows is None:
             self._run(ZERO, ONE, 1, part)
-        elif number is None or (self._rows_per_task() < number and number % t.mr):
+        elif number is None or self.rows_per_task != m:
             self._remainders(first, stop, part)
-        elif self._rows_per_task() < number:
-            self._run(first, stop, t.mr, part)
         else:
             # Balanced: `extra` tiles of one row more.
             base, extra = divmod(number, -(-number // t.mr))
@@ -286,8 +289,7 @@ class _Writer(Packing):
         )  # fmt: skip
 
     def _origin_row(self) -> Ix:
-        m = self.p.m.constant
-        return ZERO if m is not None and m <= self._rows_per_task() else Ix.of(self.first_row)
+        return ZERO if self.rows_per_task == self.p.m else Ix.of(self.first_row)
 
     # ---- what becomes of the product ------------------------------------------------------------
 

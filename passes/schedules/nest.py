@@ -26,7 +26,7 @@ from .expr import (
     children,
     walk,
 )
-from .index import Atom, Ix
+from .index import ONE, Atom, Ix
 from .plan import FUNCTIONS, Nest, join, plan, reduces_of
 from .writer import Lane
 
@@ -108,7 +108,8 @@ def write_nests(e: Emitter, nests: Sequence[Nest], *, parallel: bool = True) -> 
     e.pending = reduces_of(walk(*[s.value for nest in nests for s in nest.stores]))
     loops = first.shared
     if loops:
-        steps = [1] * len(first.parallel) + [first.step] * (len(loops) - len(first.parallel))
+        steps = [ONE] * len(first.parallel)
+        steps += [Ix.of(first.step)] * (len(loops) - len(first.parallel))
         write_parallel(e, loops, steps, lambda: _bodies(e, nests))
     else:
         _bodies(e, nests)
@@ -125,7 +126,7 @@ def _bodies(e: Emitter, nests: Sequence[Nest]) -> None:
 
 
 def write_parallel(
-    e: Emitter, loops: Sequence[Atom], steps: Sequence[int], body: Callable[[], None]
+    e: Emitter, loops: Sequence[Atom], steps: Sequence[Ix], body: Callable[[], None]
 ) -> None:
     """An `scf.parallel` over loops."""
     block = Block(arg_types=[INDEX] * len(loops))
@@ -138,7 +139,7 @@ def write_parallel(
             operands=[
                 *[e.int_(0)] * count,
                 *[e.index(a.extent) for a in loops],
-                *map(e.int_, steps),
+                *map(e.index, steps),
             ],
             properties={"operandSegmentSizes": DenseArrayBase.from_list(i32, [count] * 3 + [0])},
             regions=[Region(block)],

@@ -8,12 +8,12 @@ from xdsl.dialects import arith, memref, vector
 from xdsl.dialects.builtin import DenseArrayBase, MemRefType, StridedLayoutAttr, i32
 from xdsl.ir import Attribute, SSAValue
 
+from .blocks import k_most
 from .emit import Emitter
-from .expr import INDEX, Expr
+from .expr import INDEX
 from .index import ZERO, Atom, Ix, Space
 from .numbers import Properties, integers, number
 from .plan import score
-from .blocks import k_most
 from .product import Product
 from .transpose import transpose
 from .writer import Lane

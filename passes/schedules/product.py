@@ -16,11 +16,11 @@ from xdsl.ir import Attribute, SSAValue
 
 from ...ir.target import Target
 from .access import Access
+from .blocks import IN_ORDER, K_WHOLE, TRANSPOSED, Blocks, Sizes, choose
 from .emit import is_row
 from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
 from .generic import is_plain
 from .index import ONE, ZERO, Atom, Ix, coefficient
-from .blocks import IN_ORDER, TRANSPOSED, Blocks, Sizes, choose, k_most
 from .options import Blocking
 from .plan import Store, build, choose_loops, score
 
