@@ -19,6 +19,9 @@ K_WHOLE, K_BLOCK = 768, 512
 IN_ORDER, TRANSPOSED = 4, 8
 """Cycles to pack a vector, its elements lying in memory as they will be read, or across."""
 
+FETCH = 6
+"""Cycles to bring a vector of A or B into the caches of a core, once for each task."""
+
 TILE, TASK = 150, 2000
 """Cycles to begin and end a register tile, a task."""
 
@@ -113,7 +116,7 @@ def _cycles(
     chunks, strips = -(-columns // panels), -(-rows // tiles)
     blocks = -(-k // k_most(s.k))
     compute = tiles * panels * (k * mr * nr / width / 2 + TILE * blocks)
-    packing = k * (panels * nr * s.b + tiles * mr * s.a) / width
+    packing = k * (panels * nr * (FETCH + s.b) + tiles * mr * (FETCH + s.a)) / width
     tasks = s.outer * chunks * strips
     # How many rows there are, and so how many tasks, is decided when that is known.
     share = tasks / target.threads if s.m is None else -(-tasks // target.threads)

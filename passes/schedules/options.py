@@ -16,7 +16,7 @@ class Blocking:
     """
 
     chunk: int = 8192
-    columns: int = 256
+    columns: int = 512
     row_tiles: int = 18
 
 
