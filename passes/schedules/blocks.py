@@ -33,8 +33,8 @@ ASSUMED = 512
 class Blocks:
     """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
     task computes `nc` columns and `tiles` register tiles of rows; A, where it is copied, is so for
-    `group` register tiles at a time; of the loop that is kept inside of a task it does `kept`
-    iterations."""
+    `group` register tiles at a time; where the number of rows is open, tasks share them in a
+    multiple of `shares`; of the loop that is kept inside of a task it does `kept` iterations."""
 
     mr: int
     nr: int
@@ -42,6 +42,7 @@ class Blocks:
     nc: int
     tiles: int
     group: int
+    shares: int = 1
     kept: int = 1
 
 
@@ -87,7 +88,9 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
     panels, tiles = min(shapes, key=lambda x: _cycles(s, target, mr, nr, width, *x))
     strip = depth * -(-mr // width) * width * s.itemsize
     group = max(1, min(tiles, target.l2 // 8 // strip))
-    return Blocks(mr, nr, width, panels * nr, tiles, group)
+    columns = s.outer * -(-(s.n or ASSUMED) // (panels * nr))
+    shares = 1 if columns % target.threads == 0 else target.threads
+    return Blocks(mr, nr, width, panels * nr, tiles, group, shares)
 
 
 def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:

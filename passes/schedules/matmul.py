@@ -96,11 +96,15 @@ class _Writer(Packing):
         m, mr, most = self.p.m, self.blocks.mr, self.blocks.tiles
         space = self.space
         tiles = space.floordiv(m + Ix.of(mr - 1), Ix.of(mr))
-        tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most))
-        if tasks == ONE:
-            return m
-        tasks = space.maximum(tasks, ONE)
-        return space.floordiv(tiles + tasks - ONE, tasks) * Ix.of(mr)
+        if m.constant is not None:
+            tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most))
+            if tasks == ONE:
+                return m
+        else:
+            most *= self.blocks.shares
+            tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most)) * Ix.of(self.blocks.shares)
+        each = space.floordiv(tiles + tasks - ONE, space.maximum(tasks, ONE))
+        return space.maximum(each, ONE) * Ix.of(mr)
 
     def _task(self) -> None:
         e, p, space = self.e, self.p, self.space

@@ -127,21 +127,29 @@ class Packing:
         """Square blocks of a B whose columns are contiguous, transposed in registers."""
         e, p, width = self.e, self.p, self.blocks.width
         stop = start + length
+        n, rest = p.n.constant, length.constant
+        all_columns = n is not None and n % self.blocks.nr == 0
+        all_rows = rest is not None and rest % width == 0
+
+        def mask(j: int, k: SSAValue) -> SSAValue | None:
+            if all_columns and all_rows:
+                return None
+            left = e.int_(width) if all_rows else e.sub(e.index(stop), k)
+            if not all_columns:
+                there = e.less(e.index(at + Ix.of(j)), e.index(p.n))
+                left = e.put(arith.SelectOp, (there, left, e.int_(0)), INDEX)
+            return e.mask(left, width)
 
         def block(k: SSAValue) -> Sequence[SSAValue]:
             here = self.space.loop(stop)
             with e.inside(e.top.block, {here: k}):
-                left = e.sub(e.index(stop), k)
                 columns = []
                 for j in range(width):
-                    n = e.index(at + Ix.of(j))
-                    there = e.less(n, e.index(p.n))
-                    count = e.put(arith.SelectOp, (there, left, e.int_(0)), INDEX)
-                    mask = e.mask(count, width)
-                    loops = {p.columns: n, p.k: k}
-                    with e.inside(e.top.block, loops, Lane(p.k, width, mask)):
+                    some = mask(j, k)
+                    loops = {p.columns: e.index(at + Ix.of(j)), p.k: k}
+                    with e.inside(e.top.block, loops, Lane(p.k, width, some)):
                         value = e.wide(p.right, width)
-                        columns.append(self._masked(value, mask, p.right.type, width))
+                        columns.append(self._masked(value, some, p.right.type, width))
                 to = e.add(e.sub(k, e.index(start)), e.index(row))
                 for i, made in enumerate(transpose(e, columns)):
                     operands = [made, self.b, e.add(to, e.int_(i)), e.int_(column)]

@@ -1,6 +1,6 @@
 // Rows are balanced among register tiles; a transposed B is copied into panels; what follows the
 // product is computed on vectors of it. The columns of a task are an option.
-// RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=1}' | filecheck %s
+// RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=2}' | filecheck %s
 // RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=1 columns=32}' | filecheck %s --check-prefix=NARROW
 
 #a = affine_map<(m, n, k) -> (m, k)>
