@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from .blocks import k_most
 from .emit import Emitter
-from .expr import INDEX
+from .expr import INDEX, Expr
 from .index import ZERO, Atom, Ix, Space
 from .numbers import Properties, integers, number
 from .plan import score

@@ -234,11 +234,21 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
         outer *= loop.extent.constant or 1
     sizes = Sizes(
         m, n, k, outer, bits // 8,
-        a=0 if p.a is not None else IN_ORDER,
-        b=0 if p.b is not None else IN_ORDER if across else TRANSPOSED,
+        a=0 if p.a is not None else IN_ORDER + _work(p.left),
+        b=0 if p.b is not None else _work(p.right) + (IN_ORDER if across else TRANSPOSED),
         scratch=p.out is None,
     )  # fmt: skip
     return choose(sizes, target, blocking)
+
+
+MATH = 16
+"""About how many instructions a function like exp is."""
+
+
+def _work(factor: Expr) -> int:
+    """Instructions that compute a vector of a factor."""
+    operations = [x.op for x in walk(factor) if isinstance(x, Apply)]
+    return sum(MATH if op.dialect_name() == "math" else 1 for op in operations)
 
 
 def _kept_loops(p: Product) -> list[Atom]:
