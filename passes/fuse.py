@@ -51,6 +51,9 @@ from .signature import aliased_results
 
 MAX_OPS = 96
 
+REPEATED = 4
+"""How many cheap operators in a row several groups compute each for themselves."""
+
 
 @dataclass(frozen=True)
 class Fuse(ModulePass):
@@ -197,11 +200,19 @@ class Grouping:
             g = u.group
             if g is None or u.how or g.full != size or (g.root is u.reader and g.hero in WHOLE):
                 return False
+        return self._is_from_memory(op)
+
+    def _is_from_memory(self, op: Op, most: int = REPEATED) -> bool:
+        """Whether up to `most` cheap operators compute a value from one tensor that is in memory
+        anyway."""
         full = {unshaped(v) for v in op.operands if not self._is_small(v)}
         if len(full) != 1:
             return False
         (source,) = full
-        return source.owner is op.parent or len({u.operation for u in source.uses}) > 1
+        before = source.owner
+        if before is op.parent or len({u.operation for u in source.uses}) > 1:
+            return True
+        return most > 1 and isinstance(before, CHEAP) and self._is_from_memory(before, most - 1)
 
     def _is_small(self, value: SSAValue) -> bool:
         """A repeated smaller value, or one that takes no memory."""

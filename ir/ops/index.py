@@ -16,9 +16,11 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import BOOL, DIM, INT
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, less
+from ..sym import Dim, bounds, less
 from ..types import TensorMeta
 from ._common import check_devices, normalize_dim, sizes
+from ._fold import producer
+from .viewing import narrow
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -50,6 +52,13 @@ def in_range(s: ScalarBuilder, index: SSAValue, n: SSAValue) -> tuple[SSAValue, 
     zero = s.like(0, index)
     valid = s.and_(s.compare("ge", index, zero), s.compare("lt", index, n))
     return valid, s.maximum(s.minimum(index, s.sub(n, s.like(1, n))), zero)
+
+
+def counts(index: Value, size: Dim) -> bool:
+    """Whether indices are known to be 0, 1, 2 … below `size`."""
+    op = producer(index, "calque.iota")
+    least = None if op is None else bounds(size - op.attrs["size"])[0]
+    return least is not None and least >= 0
 
 
 def checked(b: LinalgBuilder, index: Tensor, size: Dim, message: str) -> Tensor:
@@ -99,6 +108,11 @@ class CheckIndex(Op):
             return safe
 
         return [b.pointwise(node.result_metas[0], node.operands, body=body)]
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        index = node.operands[0]
+        return (index,) if counts(index, node.attrs["size"]) else None
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -151,6 +165,12 @@ class Take(Op):
             return s.extract(x, [*lead, s.cast(at, INDEX), *tail])
 
         return [b.pointwise(out, [index], [loops], body)]
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        (x, index), (mx, mi) = node.operands, node.operand_metas
+        dim = normalize_dim(node.attrs["dim"], mx.rank)
+        return (narrow(x, dim, 0, mi.shape[0]),) if counts(index, mx.shape[dim]) else None
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:

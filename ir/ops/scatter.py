@@ -17,12 +17,14 @@ from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, same
 from ..types import Shape, TensorMeta
 from ._common import check_devices, normalize_dim, sizes
+from .arithmetic import add
 from .index import (
     INDEX,
     OUT_OF_RANGE,
     Take,
     check_gather,
     check_range,
+    counts,
     gather,
     gather_samples,
     in_range,
@@ -32,6 +34,7 @@ from .index import (
     take_samples,
     zeros,
 )
+from .shape import pad
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -143,6 +146,17 @@ class IndexAdd(Update):
         yield from _samples(cls, take_samples, _taken)
         x = np.zeros((3, 2), np.float32)
         yield Sample((x, np.array([3]), x[:1]), {"dim": 0}, error=(IndexError, "out of range"))
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        """Added at 0, 1, 2 …: the source with -0.0, which changes nothing, after it."""
+        (base, index, source), shape = node.operands, node.result_metas[0].shape
+        dim = normalize_dim(node.attrs["dim"], len(shape))
+        if not cls.ADD or not counts(index, shape[dim]):
+            return None
+        after = [0] * len(shape)
+        after[dim] = shape[dim] - meta(source).shape[dim]
+        return (add(base, pad(source, [0] * len(shape), after, value=-0.0)),)
 
 
 class IndexCopy(IndexAdd):

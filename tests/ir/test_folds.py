@@ -98,6 +98,13 @@ def test_nothing_is_left(meta: TensorMeta, body: Callable[[SSAValue], SSAValue])
          ["constant", "broadcast_to", "add"]),
         (X, lambda x: ops.slice_(ops.slice_(x, (0, 1), (2, 3)), (1, 0), (2, 2)), ["slice"]),
         (X, lambda x: ops.slice_(ops.slice_(x, (0, 0), (2, 3), (1, 2)), (0, 1), (2, 2)), ["slice"]),
+        # Read and added to at 0, 1 …
+        (X, lambda x: ops.take(x, 1, ops.iota(2, dt.int64, x)), ["slice"]),
+        (X, lambda x: ops.take(x, 1, ops.check_index(ops.iota(3, dt.int64, x), 3, 1)), []),
+        (X, lambda x: ops.take(x, 1, ops.iota(4, dt.int64, x)), ["iota", "take"]),
+        (X, lambda x: ops.index_add(x, 0, ops.iota(1, dt.int64, x), ops.narrow(x, 0, 0, 1)),
+         ["slice", "constant", "pad", "add"]),
+        (X, lambda x: ops.index_add(x, 0, ops.iota(2, dt.int64, x), x), ["add"]),
     ],
 )  # fmt: skip
 def test_what_is_left(
