@@ -154,9 +154,10 @@ class IndexAdd(Update):
         dim = normalize_dim(node.attrs["dim"], len(shape))
         if not cls.ADD or not counts(index, shape[dim]):
             return None
-        after = [0] * len(shape)
+        none: list[Dim] = [0] * len(shape)
+        after = none.copy()
         after[dim] = shape[dim] - meta(source).shape[dim]
-        return (add(base, pad(source, [0] * len(shape), after, value=-0.0)),)
+        return (add(base, pad(source, none, after, value=-0.0)),)
 
 
 class IndexCopy(IndexAdd):
