@@ -8,6 +8,8 @@ from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
 from xdsl.universe import XDSL_UNIVERSE, Universe
 
+from .ir.complete import complete_xdsl
+
 PassFactory = Callable[[], type[ModulePass]]
 
 
@@ -37,6 +39,10 @@ def _beside_xdsl() -> dict[str, PassFactory]:
         found[kind.name] = lambda kind=kind: kind
     return found
 
+
+# Tools read standard dialects before they meet one of ours: what our text needs of them is there
+# as soon as the entry point is.
+complete_xdsl()
 
 CALQUE = Universe(
     all_dialects={"calque": _calque, "tile": _tile},

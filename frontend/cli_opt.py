@@ -13,7 +13,6 @@ from xdsl.passes import ModulePass, PassPipeline
 from xdsl.printer import Printer
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from ..ir.dialect import complete_xdsl
 from ..ir.verify import verify
 from ..passes.pipeline import PASSES
 from ..universe import CALQUE
@@ -74,7 +73,6 @@ class OptMain(xDSLOptMain):
 
 def opt(argv: Sequence[str]) -> int:
     """Parse MLIR from a file or standard input, run the named passes, print the result."""
-    complete_xdsl()
     arguments = list(argv)
     if "-" in arguments:
         arguments.remove("-")  # standard input is what is read without a file

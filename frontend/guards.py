@@ -105,7 +105,8 @@ class Surroundings:
 
     def survey(self, function: Callable[..., Any]) -> None:
         """Look at a function and at the user's functions that it names, before it runs."""
-        self._walk([function])
+        own = isinstance(function, types.FunctionType)  # wherever it comes from
+        self._walk(self._reads(function) if own else [function])
 
     def note(self, obj: Guarded, name: str = "", renewed: bool = False) -> None:
         """A module or an optimizer takes part: the program depends on its state before.
@@ -137,8 +138,7 @@ class Surroundings:
             if id(item) not in self._seen:
                 self._seen.add(id(item))
                 for function in self._functions(item):
-                    queue += self._cells(function)
-                    queue += self._scope(function.__code__, function.__globals__)
+                    queue += self._reads(function)
 
     def _functions(self, item: Any) -> list[types.FunctionType]:
         """The user's functions behind something that is called."""
@@ -159,6 +159,11 @@ class Surroundings:
             inner = type(item).__call__
         builtin = inner is None or isinstance(inner, types.WrapperDescriptorType)
         return [] if builtin else self._functions(inner)
+
+    def _reads(self, function: types.FunctionType) -> list[Any]:
+        """Guard what the names of a function mean; what is to be walked next."""
+        cells = self._cells(function)
+        return cells + self._scope(function.__code__, function.__globals__)
 
     def _cells(self, function: types.FunctionType) -> list[Any]:
         following: list[Any] = []

@@ -18,7 +18,7 @@ from xdsl.dialects import (
 )
 from xdsl.ir import Dialect
 
-from .linalgtext import allow_several_results
+from .complete import complete_xdsl
 from .op import Op
 from .ops.argreduce import OPS as ARGREDUCE
 from .ops.control import OPS as CONTROL
@@ -39,11 +39,8 @@ from .ops.shape import OPS as SHAPE
 from .ops.softmax import OPS as SOFTMAX
 from .ops.strided import OPS as STRIDED
 from .ops.view import OPS as VIEW
-from .scfparallel import allow_pretty_parallel
-from .tensorshape import allow_scalar_reshapes
 from .tile import Tile
 from .types import DimAttr, TensorEncoding
-from .vectorarith import allow_vectors
 
 ALL_OPS: tuple[type[Op], ...] = (
     *CREATION,
@@ -68,14 +65,6 @@ ALL_OPS: tuple[type[Op], ...] = (
 BY_NAME: dict[str, type[Op]] = {op.name: op for op in ALL_OPS}
 
 Calque = Dialect("calque", [*ALL_OPS, Yield], [DimAttr, TensorEncoding])
-
-
-def complete_xdsl() -> None:
-    """Teach xDSL's operations what MLIR's can do and our text uses."""
-    allow_vectors()
-    allow_pretty_parallel()
-    allow_several_results()
-    allow_scalar_reshapes()
 
 
 def context() -> Context:

@@ -121,7 +121,8 @@ class Op(Operation):
     @classmethod
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
         """The operator as operations of the `linalg` stage: see `ir/lowering.py`."""
-        raise NotImplementedError(f"'{cls.name}' has no lowering")
+        way = ": run the pass decompose before" if hasattr(cls, "decompose") else ""
+        raise NotImplementedError(f"'{cls.name}' has no lowering{way}")
 
     @classmethod
     def work(cls, node: Node) -> Dim:

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import AnyFloat, ModuleOp
 from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 
-from .dialect import complete_xdsl, context
+from .complete import complete_xdsl
+from .dialect import context
 
 
 def to_text(module: ModuleOp, *, locations: bool = False) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +247,25 @@ def test_weights_that_are_missing_are_told(
     main(["run", "alone.mlir", "--input", "f32[2x6]"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "  in " in line]
     assert [line.endswith("random: no weights") for line in lines] == [False] + [True] * 4
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
+    """In a process that nothing but the entry point told of calque."""
+    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+    if not entry_points(group="xdsl.universe", name="calque"):  # a checkout that is not installed
+        info = Path("calque-0.dist-info")
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: calque\nVersion: 0\n")
+        (info / "entry_points.txt").write_text("[xdsl.universe]\ncalque = calque.universe:CALQUE\n")
+    code = "from xdsl.tools.xdsl_opt import main; main()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    run = subprocess.run(
+        [sys.executable, "-c", code, "s.mlir"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == Path("s.mlir").read_text().strip()
 
 
 def test_files_may_be_called_anything(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
