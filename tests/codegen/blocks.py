@@ -9,9 +9,10 @@ barrier, unless it makes no difference.
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -88,6 +89,56 @@ define internal i32 @emulated.shuffle(i32 %members, i32 %value, i32 %mask, i32 %
 """
 
 
+SCHEDULER = f"""
+declare i32 @getcontext(ptr)
+declare void @makecontext(ptr, ptr, i32, ...)
+declare i32 @swapcontext(ptr, ptr)
+define void @emulated.start(ptr %contexts, ptr %stacks, i64 %count, ptr %entry) {{
+  br label %loop
+loop:
+  %thread = phi i64 [ 0, %0 ], [ %number, %body ]
+  %more = icmp slt i64 %thread, %count
+  br i1 %more, label %body, label %done
+body:
+  %number = add i64 %thread, 1
+  %own = getelementptr [{CONTEXT} x i8], ptr %contexts, i64 %number
+  %stack = getelementptr [{STACK} x i8], ptr %stacks, i64 %thread
+  %r = call i32 @getcontext(ptr %own)
+  %begin = getelementptr i64, ptr %own, i64 2 ; uc_stack
+  store ptr %stack, ptr %begin
+  %size = getelementptr i64, ptr %own, i64 4
+  store i64 {STACK}, ptr %size
+  call void (ptr, ptr, i32, ...) @makecontext(ptr %own, ptr %entry, i32 0)
+  br label %loop
+done:
+  ret void
+}}
+define void @emulated.turn(ptr %state, ptr %contexts, ptr %order, i64 %count, ptr %reasons) {{
+  %current = getelementptr i32, ptr %state, i64 1
+  %reason = getelementptr i32, ptr %state, i64 2
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %next, %body ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %done
+body:
+  %place = getelementptr i32, ptr %order, i64 %i
+  %thread = load i32, ptr %place
+  store i32 %thread, ptr %current
+  %number = add i32 %thread, 1
+  %own = getelementptr [{CONTEXT} x i8], ptr %contexts, i32 %number
+  %r = call i32 @swapcontext(ptr %contexts, ptr %own)
+  %why = load i32, ptr %reason
+  %told = getelementptr i32, ptr %reasons, i32 %thread
+  store i32 %why, ptr %told
+  %next = add i64 %i, 1
+  br label %loop
+done:
+  ret void
+}}
+"""
+
+
 def host_text(kernel: DeviceText) -> str:
     """A kernel's text for this machine, with an `emulated.NAME` for each entry that takes its
     arguments from an array of 8-byte slots."""
@@ -139,12 +190,12 @@ class Emulated:
         ctypes.c_uint64.from_address(self._linked.address(symbol)).value = address
 
     def _launch(self, launch: Launch, blocks: int, backwards: bool) -> None:
-        state = (ctypes.c_uint32 * 3).from_address(self._linked.address("emulated.state"))
+        state = self._linked.address("emulated.state")
         threads = _Threads(launch.block, state)
         self._write("emulated.contexts", threads.contexts.ctypes.data)
         entry = self._linked.address(self._entries[launch])
         for block in reversed(range(blocks)) if backwards else range(blocks):
-            state[0] = block
+            ctypes.c_uint32.from_address(state).value = block
             threads.run(entry, backwards)
 
 
@@ -249,43 +300,44 @@ define i32 @kernel(ptr %a, ptr %b, ptr %c, ptr %d) {{
 class _Threads:
     """The threads of a block: a context and a stack each; context 0 is the scheduler's."""
 
-    def __init__(self, count: int, state: ctypes.Array[ctypes.c_uint32]) -> None:
-        self._c = ctypes.PyDLL(None)
+    def __init__(self, count: int, state: int) -> None:
         self._count, self._state = count, state
         self.contexts = np.zeros((count + 1, CONTEXT), "u1")
         self._stacks = np.empty((count, STACK), "u1")
-
-    def _context(self, number: int) -> ctypes.c_void_p:
-        return ctypes.c_void_p(self.contexts.ctypes.data + number * CONTEXT)
+        self._start, self._turn = _scheduler()[1:]
 
     def run(self, entry: int, backwards: bool) -> None:
         """Run one block to its end."""
-        for thread in range(self._count):
-            context = self._context(thread + 1)
-            assert self._c.getcontext(context) == 0
-            fields = self.contexts[thread + 1].view("u8")
-            fields[2] = self._stacks.ctypes.data + thread * STACK  # where uc_stack begins
-            fields[4] = STACK
-            self._c.makecontext(context, ctypes.c_void_p(entry), 0)
-        waiting: list[int] = [AT_SHUFFLE] * self._count
-        while any(waiting):
-            ready = list(_ready(waiting))
-            assert ready, "some threads of the block wait at a barrier, others at a shuffle"
-            for thread in reversed(ready) if backwards else ready:
-                self._state[1] = thread
-                self._c.swapcontext(self._context(0), self._context(thread + 1))
-                waiting[thread] = self._state[2]
+        contexts = self.contexts.ctypes.data
+        self._start(contexts, self._stacks.ctypes.data, self._count, entry)
+        reasons = np.full(self._count, AT_SHUFFLE, "u4")
+        while reasons.any():
+            ready = _ready(reasons)
+            assert ready.size, "some threads of the block wait at a barrier, others at a shuffle"
+            order = np.ascontiguousarray(ready[::-1] if backwards else ready, "u4")
+            self._turn(self._state, contexts, order.ctypes.data, order.size, reasons.ctypes.data)
 
 
-def _ready(waiting: Sequence[int]) -> Iterator[int]:
-    """The threads that may go on: a whole warp at a shuffle, or the whole block at a barrier.
+@functools.cache
+def _scheduler() -> tuple[Linked, Any, Any]:
+    """What sets the contexts of threads up, and what gives each of some threads a turn."""
+    linked = Linked([compile_text(SCHEDULER, Target.host())], ["emulated.start", "emulated.turn"])
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    start = ctypes.PYFUNCTYPE(None, pointer, pointer, number, pointer)
+    turn = ctypes.PYFUNCTYPE(None, pointer, pointer, pointer, number, pointer)
+    return linked, start(linked.address("emulated.start")), turn(linked.address("emulated.turn"))
+
+
+def _ready(reasons: np.ndarray) -> np.ndarray:
+    """The threads that may go on: whole warps at a shuffle, or the whole block at a barrier.
     Like the hardware, neither waits for threads that have finished."""
-    if AT_SHUFFLE not in waiting:
-        assert FINISHED not in waiting, "not all threads of the block come to the barrier"
-        yield from range(len(waiting))
-    for first in range(0, len(waiting), WARP):
-        warp = waiting[first : first + WARP]
-        if all(reason == AT_SHUFFLE for reason in warp):
-            yield from range(first, first + len(warp))
-        else:
-            assert FINISHED not in warp or AT_SHUFFLE not in warp, "threads miss a shuffle"
+    at_shuffle = reasons == AT_SHUFFLE
+    if not at_shuffle.any():
+        assert reasons.all(), "not all threads of the block come to the barrier"
+        return np.arange(reasons.size)
+    starts = np.arange(0, reasons.size, WARP)
+    some = np.logical_or.reduceat(at_shuffle, starts)
+    over = np.logical_or.reduceat(reasons == FINISHED, starts)
+    assert not (some & over).any(), "threads miss a shuffle"
+    whole = np.logical_and.reduceat(at_shuffle, starts)
+    return np.flatnonzero(whole.repeat(WARP)[: reasons.size])
