@@ -25,10 +25,11 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from ..ir.op import Op
+from ..ir.ops.shape import Concatenate, Pad
 from ..ir.ops.view import BroadcastTo, Reshape, Transpose
 from ..ir.sym import Dim
 from ..ir.types import meta_of
-from .groups import HEROES, PRODUCTS, WHOLE, OpenGroup, Use, reduce_in
+from .groups import HEROES, MAX_JOINED, PRODUCTS, REPEATED, WHOLE, OpenGroup, Use, reduce_in
 from .kinds import (
     CHEAP,
     OTHER,
@@ -50,9 +51,6 @@ from .regions import for_each_region
 from .signature import aliased_results
 
 MAX_OPS = 96
-
-REPEATED = 4
-"""How many cheap operators in a row several groups compute each for themselves."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +270,10 @@ class Grouping:
         if how & OTHER or len(group.ops) >= MAX_OPS:
             return False
         alone = len(inside) == len(uses)
+        if isinstance(op, Concatenate) and len(op.operands) > MAX_JOINED:
+            return False
+        if any(group.is_part(u.reader) for u in inside):
+            return self.options.elementwise and alone and not how and self._joins_part(op, group)
         match kind:
             case "map" | "lookup":
                 return self.options.elementwise and self._joins_map(
@@ -300,6 +302,17 @@ class Grouping:
         if size == group.full:
             return alone or group.hero != "reduce"
         return size == group.rows
+
+    def _joins_part(self, op: Op, group: OpenGroup) -> bool:
+        """Whether a value may be computed where it is joined with others, or padded: it is
+        computed for the others' elements too, and left out."""
+        cheap = isinstance(op, CHEAP) and self.kind(op) == "map"
+        if not cheap and not (isinstance(op, Pad | Concatenate) and not group.keeps_state):
+            return False
+        if group.hero not in ("elementwise", "rowwise", "reduce") or op.results[0] in self.state:
+            return False
+        group.parts.add(op)
+        return True
 
     def _writes_through(self, group: OpenGroup, size: Dim) -> bool:
         """Whether a value may be computed where it is transposed, and written in that order."""

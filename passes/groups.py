@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from xdsl.ir import Operation, SSAValue
 
 from ..ir.op import Op
+from ..ir.ops.shape import Concatenate, Pad
 from ..ir.sym import Dim
 from ..ir.types import meta_of
 from .kinds import reduces_rows, sources_of
 from .outline import Group
+
+MAX_JOINED = 4
+"""How many tensors at most are joined where the result is read, rather than in memory."""
+
+REPEATED = 4
+"""How many cheap operators in a row several groups compute each for themselves."""
 
 
 @dataclass(eq=False, slots=True)
@@ -25,6 +32,12 @@ class OpenGroup(Group):
     looks_up: bool = False
     # What the reductions of the group read, directly or one operator away.
     sources: set[SSAValue] = field(default_factory=set)
+    # What is computed for a part of the elements: before it is joined with others, or padded.
+    parts: set[Operation] = field(default_factory=set)
+
+    def is_part(self, reader: Operation) -> bool:
+        """Whether an operator of the group reads what it reads for a part of the elements."""
+        return isinstance(reader, Pad | Concatenate) or reader in self.parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ..ir.ops.pool import Pool
 from ..ir.ops.random import RandomBits
 from ..ir.ops.reduce import Reduction
 from ..ir.ops.scatter import Update
-from ..ir.ops.shape import Pad
+from ..ir.ops.shape import Concatenate, Pad
 from ..ir.ops.view import BroadcastTo, Reshape, Slice, Transpose
 from ..ir.reshape import groups
 from ..ir.sym import Dim
@@ -46,6 +46,7 @@ _KINDS: tuple[tuple[type[Op], Kind], ...] = (
     (Take, "lookup"),
     (Gather, "lookup"),
     (Pad, "lookup"),
+    (Concatenate, "lookup"),
     (Reduction, "reduce"),
     (ArgReduction, "reduce"),
     (Matmul, "matmul"),

@@ -143,6 +143,24 @@ def _joined(x: SSAValue, y: SSAValue, w: SSAValue) -> Values:
     return [ops.matmul(wide, right), ops.matmul(ops.transpose(w, 0, 1), ops.transpose(rows, 0, 1))]
 
 
+def _rotary(x: SSAValue, c: SSAValue, s: SSAValue) -> Values:
+    """Halves of rows exchanged, one of them negated."""
+    half = meta_of(x).shape[-1] // 2
+    a, b = (ops.narrow(x, 2, i * half, half) for i in range(2))
+    y = ops.add(ops.mul(x, c), ops.mul(ops.concatenate([ops.neg(b), a], 2), s))
+    return [y, *grad(ops.mul(y, y), x, c)]
+
+
+def _borders(x: SSAValue, y: SSAValue) -> Values:
+    """Joined and padded tensors, of views and of joined ones, whose rows are normalized and
+    summed."""
+    scores = ops.relu(ops.concatenate([ops.transpose(x, 0, 1), ops.neg(y)], 1))
+    inner = ops.concatenate([ops.concatenate([x, ops.mul(x, x)], 1), x], 1)
+    more = ops.concatenate([ops.sum(y, 1), ops.tanh(ops.sum(y, 0))], 0)
+    padded = ops.pad(ops.relu(y), (1, 2), (3, 1))
+    return [ops.softmax(scores, 1), ops.sum(inner, 1), ops.exp(more), padded, ops.sum(padded, 0)]
+
+
 def _computed_convolution(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
     """What is computed of the input is not computed of its border, which stays 0."""
     c = meta_of(shift).shape[0]
@@ -177,6 +195,8 @@ PROGRAMS: dict[str, Program] = {
     "long": Program(((N, 900), (900, 40)), _long, "matmul matmul"),
     "gate": Program(((N, 20), (20, 40), (20, 9)), _gate, ""),
     "joined": Program(((N, 18), (N, 18), (18, 9)), _joined, ""),
+    "rotary": Program(((2, T, 20), (T, 20), (T, 20)), _rotary, ""),
+    "borders": Program(((9, N), (N, 5)), _borders, ""),
     "computed_convolution": Program(
         ((N, 3, 7, 6), (3,), (4, 3, 3, 3)), _computed_convolution, "conv elementwise conv"
     ),
