@@ -36,7 +36,7 @@ def peak_flops(target: Target) -> tuple[Callable[[], None], float]:
         f"  %s{i} = fadd {vector} %{'b0' if i == 1 else f's{i - 1}'}, %b{i}" for i in chains if i
     )
     text = f"""
-declare void @calque_parallel_for(ptr, ptr, i64)
+declare void @calque_parallel_for(ptr, ptr, i64, i64)
 declare {vector} @llvm.fma.v{width}f32({vector}, {vector}, {vector})
 define void @task(ptr %out, i64 %i, i64 %tid) {{
 entry:
@@ -57,7 +57,7 @@ done:
   ret void
 }}
 define void @run(ptr %out) {{
-  call void @calque_parallel_for(ptr @task, ptr %out, i64 {threads.get_num_threads()})
+  call void @calque_parallel_for(ptr @task, ptr %out, i64 {threads.get_num_threads()}, i64 -1)
   ret void
 }}
 """
@@ -71,7 +71,7 @@ def copy_bandwidth(target: Target) -> tuple[Callable[[], None], float]:
     """A call that copies 64 MiB on all threads, and the bytes that it reads and writes."""
     size, parts = 1 << 26, 64
     text = f"""
-declare void @calque_parallel_for(ptr, ptr, i64)
+declare void @calque_parallel_for(ptr, ptr, i64, i64)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 define void @task(ptr %at, i64 %i, i64 %tid) {{
   %offset = mul i64 %i, {size // parts}
@@ -81,7 +81,7 @@ define void @task(ptr %at, i64 %i, i64 %tid) {{
   ret void
 }}
 define void @run(ptr %at) {{
-  call void @calque_parallel_for(ptr @task, ptr %at, i64 {parts})
+  call void @calque_parallel_for(ptr @task, ptr %at, i64 {parts}, i64 -1)
   ret void
 }}
 """

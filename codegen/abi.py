@@ -2,7 +2,11 @@
 
 ``i32 f(ptr context, ptr pointers, ptr sizes, ptr scalars)``:
 
-- ``pointers``: for each memref, the address of its first element;
+- ``context``: for a kernel, the address of its scratch memory and the number of threads that this
+  has room for (see `scratch`); for a host function, a counter (i64) for each call, to which the
+  cycles that it takes are added, or null;
+- ``pointers``: for each memref, the address of its first element; for a host function, the
+  context of its kernels comes behind;
 - ``sizes`` (i64): for each argument in order, a memref's dynamic dimensions, then, if its layout
   is strided, its dynamic strides in elements; an index argument's value;
 - ``scalars`` (8-byte slots): the other scalar arguments in order.

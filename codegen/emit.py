@@ -19,6 +19,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from . import emit_arith, emit_math, emit_memref, emit_scf, emit_tile, emit_vector
 from .errors import CodegenError
 from .llvm import Fn, bits, is_float
+from .scratch import Scratch
 from .types import MemRef, llvm_type
 
 Handler = Callable[["Emitter", Any], None]
@@ -40,19 +41,22 @@ class Emitter:
     """Writes the ops of one function body into `f`.
 
     `values` holds the LLVM value of every scalar and vector seen so far, `memrefs` the
-    descriptor of every memref. `native_half` says that the target computes in f16 and bf16.
+    descriptor of every memref. `native_half` says that the target computes in f16 and bf16,
+    `scratch` where large allocas are, `task` that the function is a task.
     """
 
     f: Fn
     asserts: Asserts
     handlers: Mapping[type[Operation], Handler]
     native_half: bool = False
+    scratch: Scratch = field(default_factory=Scratch)
+    task: bool = False
     values: dict[SSAValue, str] = field(default_factory=dict)
     memrefs: dict[SSAValue, MemRef] = field(default_factory=dict)
 
-    def inner(self, f: Fn) -> Emitter:
-        """An emitter for a function outlined from this one, with no values yet."""
-        return Emitter(f, self.asserts, self.handlers, self.native_half)
+    def of_task(self, f: Fn, scratch: Scratch) -> Emitter:
+        """An emitter for a task outlined from this function, with no values yet."""
+        return Emitter(f, self.asserts, self.handlers, self.native_half, scratch, task=True)
 
     def block(self, block: Block) -> None:
         """Write the ops of a block. The terminators' operands are read by the parent op."""

@@ -18,10 +18,10 @@ from xdsl.ir import Operation, SSAValue
 from ..ir import tile
 from . import emit_memref, emit_scf
 from .emit import HANDLERS, Emitter, Handler
-from .emit_scf import MAP
 from .errors import CodegenError
 from .gridsize import grid_size
 from .llvm import bits, integer_like
+from .scratch import MAP
 from .types import MemRef, element_type
 
 BLOCK, THREAD = StringAttr("block"), StringAttr("thread")

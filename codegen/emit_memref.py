@@ -22,13 +22,17 @@ NONTEMPORAL = "i32 1"
 
 
 def alloca(e: Emitter, op: memref.AllocaOp) -> None:
-    """Scratch of the function or of the task, at its entry."""
+    """Scratch of the function or of the task: on the stack, or in the memory of the call."""
     ty = op.memref.type
     assert isinstance(ty, MemRefType)
     if not ty.has_static_shape() or is_strided(ty):
         raise CodegenError.at(op, f"scratch memory must have a static shape, but is {ty}")
     element = element_type(ty)
-    ptr = e.f.alloca(element, prod(ty.get_shape()))
+    offset = e.scratch.offsets.get(op)
+    if offset is None:
+        ptr = e.f.alloca(element, prod(ty.get_shape()))
+    else:
+        ptr = e.f.gep("i8", e.scratch.own, str(offset))
     sizes = tuple(map(str, ty.get_shape()))
     e.memrefs[op.memref] = MemRef.contiguous(e.f, ptr, element, sizes)
 

@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects import cf, scf
-from xdsl.dialects.builtin import MemRefType, StringAttr
+from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from .errors import CodegenError
 from .llvm import Fn
+from .scratch import MAP, is_threaded
 from .types import MemRef
 
 if TYPE_CHECKING:
     from .emit import Emitter
-
-MAP = "calque.map"
 
 
 def for_(e: Emitter, op: scf.ForOp) -> None:
@@ -88,17 +87,19 @@ def while_(e: Emitter, op: scf.WhileOp) -> None:
 
 
 def parallel(e: Emitter, op: scf.ParallelOp) -> None:
-    """Over threads where mapped so, otherwise a nest of loops."""
+    """Over threads where mapped so, otherwise a nest of loops. So is a loop over threads in a
+    task: they are busy with the tasks."""
     if op.initVals:
         raise CodegenError.at(op, "parallel loops with results are not supported")
     mapping = op.attributes.get(MAP)
     bounds = list(zip(*map(e.operands, (op.lowerBound, op.upperBound, op.step)), strict=True))
-    if mapping is None:
-        _nest(e, op.body.block, bounds, 0)
-    elif mapping == StringAttr("threads"):
+    threaded = is_threaded(op)
+    if mapping is not None and not threaded:
+        raise CodegenError.at(op, f"{MAP} = {mapping} does not exist on this target")
+    if threaded and not e.task:
         _threads(e, op, bounds)
     else:
-        raise CodegenError.at(op, f"{MAP} = {mapping} does not exist on this target")
+        _nest(e, op.body.block, bounds, 0)
 
 
 def _nest(e: Emitter, block: Block, bounds: Sequence[tuple[str, str, str]], depth: int) -> None:
@@ -123,7 +124,6 @@ def _threads(e: Emitter, op: scf.ParallelOp, bounds: list[tuple[str, str, str]])
     task = f.module.function(
         name, "void", [("ptr", "captured"), ("i64", "i"), ("i64", "thread")], internal=True
     )
-    inner = e.inner(task)
     captures = _Captures(e)
     outside = _values_from_outside(op.body)
     for value in outside:
@@ -131,8 +131,11 @@ def _threads(e: Emitter, op: scf.ParallelOp, bounds: list[tuple[str, str, str]])
     flat = [captures.keep("i64", v) for lo, _, step in bounds for v in (lo, step)]
     lengths = [captures.keep("i64", c) for c in counts]
     status = captures.keep("ptr", e.asserts.slot) if e.asserts.slot else None
+    base = captures.keep("ptr", e.scratch.base) if e.scratch.thread else None
     struct = captures.pack()
     loaded = captures.unpack(task)
+    scratch = e.scratch.of_task(task, loaded[base]) if base is not None else e.scratch
+    inner = e.of_task(task, scratch)
     for value in outside:
         captures.restore(inner, value, loaded)
     rest = "%i"
@@ -152,7 +155,10 @@ def _threads(e: Emitter, op: scf.ParallelOp, bounds: list[tuple[str, str, str]])
     inner.block(op.body.block)
     e.asserts.slot = slot
     task.ret()
-    f.call("void", "calque_parallel_for", [("ptr", f"@{name}"), ("ptr", struct), ("i64", total)])
+    # No thread may take part that has no scratch; -1 lets all.
+    threads = e.scratch.threads if base is not None else "-1"
+    args = [("ptr", f"@{name}"), ("ptr", struct), ("i64", total), ("i64", threads)]
+    f.call("void", "calque_parallel_for", args)
 
 
 def trip_count(f: Fn, lo: str, hi: str, step: str) -> str:

@@ -14,6 +14,7 @@ from .emit import HANDLERS, Asserts, Emitter
 from .errors import CodegenError
 from .kernel import asserts_of
 from .llvm import Fn, Module
+from .scratch import layout
 
 HOST = "main"
 PLAN = "main.plan"
@@ -60,6 +61,8 @@ def _host(
 ) -> None:
     if main.function_type.outputs.data:
         raise CodegenError.at(main, "the host function writes its results to memrefs")
+    if layout(main).offsets:
+        raise CodegenError.at(main, "the host function takes large scratch from its arena")
     f = module.function(HOST, "i32", abi.PARAMS)
     arguments = abi.Arguments([[v.type for v in op.operands] for op in calls], f)
     numbers = {op: number for number, op in enumerate(calls)}
@@ -69,7 +72,7 @@ def _host(
         if name not in kernels:
             raise CodegenError.at(op, f"there is no kernel named @{name}")
         arguments.send(e, list(op.operands))
-        passed = zip(("ptr",) * 4, ("%context", *arguments.arrays), strict=True)
+        passed = zip(("ptr",) * 4, (context, *arguments.arrays), strict=True)
         start = f.call("i64", "llvm.readcyclecounter", [])
         code = f.call("i32", name, list(passed))
         _count(f, timed, start, numbers[op])
@@ -80,7 +83,8 @@ def _host(
         failed = f.xor("i1", e.values[op.arg], "true")
         _return_if(f, failed, f"add i32 {len(calls) << 8}, {1 + asserts.numbers[op]}")
 
-    # A context is an array with a counter per call: what each kernel took, in cycles.
+    pointers, _, _ = abi.argument_counts([arg.type for arg in main.body.block.args])
+    context = f.gep("ptr", "%pointers", str(pointers))
     timed = f.icmp("ne", "ptr", "%context", "null")
     e = Emitter(f, asserts, {**HANDLERS, func.CallOp: call, cf.AssertOp: check})
     abi.receive(e, main.body.block.args, abi.Arrays(f))

@@ -13,6 +13,7 @@ from . import abi
 from .emit import HANDLERS, Asserts, Emitter
 from .errors import CodegenError
 from .llvm import Module
+from .scratch import layout
 
 SOURCE = "calque.source"
 
@@ -26,11 +27,14 @@ MAX_MESSAGES = 255
 @dataclass(frozen=True, slots=True)
 class KernelText:
     """A kernel in LLVM IR, where its function is called `SYMBOL`; what its failure codes mean
-    (1 + an index into `messages`); and where it comes from."""
+    (1 + an index into `messages`); where it comes from; and the bytes of scratch memory that it
+    needs, of its own and for each thread."""
 
     text: str
     messages: tuple[str, ...]
     source: tuple[str, ...]
+    scratch: int
+    thread_scratch: int
 
 
 def asserts_of(op: Operation) -> Asserts:
@@ -51,7 +55,8 @@ def kernel_text(op: func.FuncOp, target: Target) -> KernelText:
         raise CodegenError.at(op, f"a kernel can have {MAX_MESSAGES} assertions, not more")
     if op.function_type.outputs.data:
         raise CodegenError.at(op, "a kernel writes its results to memrefs, it returns nothing")
-    e = Emitter(f, asserts, HANDLERS)
+    scratch = layout(op)
+    e = Emitter(f, asserts, HANDLERS, scratch=scratch.receive(f))
     if asserts.numbers:
         asserts.slot = f.var("i32")
         f.store("i32", "-1", asserts.slot)
@@ -59,7 +64,9 @@ def kernel_text(op: func.FuncOp, target: Target) -> KernelText:
     e.block(op.body.block)
     # No failure leaves -1 in the slot, which becomes 0.
     f.ret("i32", f.add("i32", f.get("i32", asserts.slot), "1") if asserts.numbers else "0")
-    return KernelText(module.text(), asserts.messages(), source_of(op))
+    return KernelText(
+        module.text(), asserts.messages(), source_of(op), scratch.call, scratch.thread
+    )
 
 
 def source_of(op: func.FuncOp) -> tuple[str, ...]:

@@ -46,7 +46,9 @@ def compile_module(module: ModuleOp, target: Target, cache: ObjectCache | None =
     params, symbols, scalars = signature(functions[HOST])
     return Artifact(
         kernels=tuple(
-            KernelObject(name, objects[k.text], k.messages, SYMBOL, k.source)
+            KernelObject(
+                name, objects[k.text], k.messages, SYMBOL, k.source, k.scratch, k.thread_scratch
+            )
             for name, k in texts.kernels.items()
         ),
         host=objects[host.text],

@@ -62,8 +62,9 @@ def explain(entry: Entry) -> str:
     ]
     for kernel in kernels:
         lines += _kernel(kernel, costs.get(kernel.sym_name.data), calls[kernel.sym_name.data])
-    plan = program.executable.plan(list(sizes.values()))
-    lines.append(f"arena: {plan.arena_bytes:,} bytes at {at}")
+    call = program.prepare(list(sizes.values()))
+    scratch = f", and {call.scratch_bytes:,} of scratch" if call.scratch_bytes else ""
+    lines.append(f"arena: {call.arena_bytes:,} bytes at {at}{scratch}")
     guards = [str(g) for g in captured.size_guards] + captured.guards.describe()
     lines.append("guards: " + ("; ".join(guards) or "none"))
     return "\n".join(lines)

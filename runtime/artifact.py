@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-_MAGIC = b"calque\x00\x01"  # the last byte is the version of the format
+_MAGIC = b"calque\x00\x02"  # the last byte is the version of the format
 _DIGEST = hashlib.sha256().digest_size
 
 Role = Literal["input", "state", "output"]
@@ -28,7 +28,8 @@ class KernelObject:
 
     `code` defines `symbol`; kernels of equal structure share their code. `messages` are those of
     its assertions: status `1 + i` stands for `messages[i]`. `source` says what was fused into
-    it and where the user wrote it.
+    it and where the user wrote it. It needs `scratch` bytes of memory for the time of a call, and
+    `thread_scratch` bytes more for each thread.
     """
 
     name: str
@@ -36,6 +37,8 @@ class KernelObject:
     messages: tuple[str, ...] = ()
     symbol: str = "kernel"
     source: tuple[str, ...] = ()
+    scratch: int = 0
+    thread_scratch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

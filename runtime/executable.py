@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from . import jit
 from .artifact import Artifact, ParamSpec, dynamic_dims
-from .memory import lease
+from .memory import ALIGNMENT, lease
 from .sizes import evaluate, row_major
-from .threads import parallel_for_address
+from .threads import parallel_for_address, workers
 
 _ENTRY = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
@@ -97,7 +97,11 @@ class _Program:
         self.library = _link(artifact)
         self.entry = _ENTRY(self.library.address(artifact.entry))
         self.plan = _PLAN(self.library.address(artifact.plan_entry))
-        self.pack_pointers = struct.Struct(f"={len(artifact.params) + 1}Q").pack
+        self.scratch = max((k.scratch for k in artifact.kernels), default=0)
+        self.thread_scratch = max((k.thread_scratch for k in artifact.kernels), default=0)
+        self.workers = workers() if self.thread_scratch else ctypes.c_int64(0)
+        # Behind the arena comes what kernels get as their context: scratch, number of threads.
+        self.pack_pointers = struct.Struct(f"={len(artifact.params) + 3}Q").pack
         self.pack_scalars = struct.Struct(f"={scalars}").pack
 
     def failure(self, status: int) -> KernelError:
@@ -145,13 +149,16 @@ class Call:
     `shapes` are those of all parameters, in order; outputs are to be allocated accordingly.
     """
 
-    __slots__ = ("_program", "_sizes", "arena_bytes", "shapes")
+    __slots__ = ("_bytes", "_program", "_scratch_at", "_sizes", "arena_bytes", "shapes")
 
     def __init__(
         self, program: _Program, shapes: tuple[tuple[int, ...], ...], arena: int, sizes: bytes
     ) -> None:
         self._program = program
         self._sizes = sizes
+        # Scratch lies behind the arena; each worker of the pool adds its part at the end.
+        self._scratch_at = -(-arena // ALIGNMENT) * ALIGNMENT
+        self._bytes = self._scratch_at + program.scratch + program.thread_scratch
         self.arena_bytes = arena
         self.shapes = shapes
 
@@ -173,8 +180,11 @@ class Call:
         program = self._program
         try:
             slots = program.pack_scalars(*scalars)
-            with lease(self.arena_bytes) as arena:
-                packed = program.pack_pointers(*pointers, arena)
+            # If threads are added meanwhile, those for which there is no scratch take no part.
+            workers = program.workers.value
+            with lease(self._bytes + workers * program.thread_scratch) as arena:
+                scratch = arena + self._scratch_at
+                packed = program.pack_pointers(*pointers, arena, scratch, workers + 1)
                 status = program.entry(counters, packed, self._sizes, slots)
         except struct.error as error:
             artifact = program.artifact
@@ -184,6 +194,12 @@ class Call:
             ) from error
         if status:
             raise program.failure(status)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that kernels take for the time of a call, with the current number of threads."""
+        program = self._program
+        return program.scratch + (1 + program.workers.value) * program.thread_scratch
 
 
 class Executable:

@@ -25,6 +25,7 @@
 @job_function = internal global ptr null, align 128
 @job_argument = internal global ptr null
 @job_count = internal global i64 0
+@job_threads = internal global i64 0            ; the first that may take no part
 @job_mode = internal global i32 0               ; MXCSR of the caller: rounding, denormals
 @parked = internal global i32 0, align 128      ; workers at or near the futex
 @busy = internal global i32 0, align 128        ; held by the caller whose job it is
@@ -96,7 +97,9 @@ entry:
   %function = load ptr, ptr @job_function
   %argument = load ptr, ptr @job_argument
   %count = load i64, ptr @job_count
-  br label %take
+  %threads = load i64, ptr @job_threads
+  %allowed = icmp ult i64 %tid, %threads
+  br i1 %allowed, label %take, label %done
 take:
   %task = atomicrmw add ptr @next, i64 1 monotonic
   %some = icmp slt i64 %task, %count
@@ -235,7 +238,7 @@ entry:
   %e5 = call i32 @sigdelset(ptr %signals, i32 8)    ; SIGFPE
   %e6 = call i32 @sigdelset(ptr %signals, i32 11)   ; SIGSEGV
   %e7 = call i32 @pthread_sigmask(i32 2, ptr %signals, ptr %kept)
-  ; Kernels keep scratch on the stack; some C libraries give new threads very little.
+  ; Kernels take some of the stack; C libraries and limits differ in what they give new threads.
   %e8 = call i32 @pthread_attr_init(ptr %attributes)
   %e9 = call i32 @pthread_attr_setstacksize(ptr %attributes, i64 8388608)
   br label %each
@@ -265,8 +268,8 @@ done:
 }
 
 ; Calls function(argument, i, tid) for all 0 <= i < count, in any order and in parallel, and
-; returns when all are done.
-define void @calque_parallel_for(ptr %function, ptr %argument, i64 %count) {
+; returns when all are done. tid is below `threads` (unsigned).
+define void @calque_parallel_for(ptr %function, ptr %argument, i64 %count, i64 %threads) {
 entry:
   %wanted = load atomic i64, ptr @calque_pool_wanted monotonic, align 8
   %any = icmp sgt i64 %wanted, 0
@@ -290,6 +293,7 @@ publish:
   store ptr %function, ptr @job_function
   store ptr %argument, ptr @job_argument
   store i64 %count, ptr @job_count
+  store i64 %threads, ptr @job_threads
   call void @llvm.x86.sse.stmxcsr(ptr @job_mode)
   store i64 0, ptr @next
   %word = load atomic i64, ptr @state monotonic, align 8

@@ -38,7 +38,7 @@ define void @calque_pool_resize(i64 %wanted) {
 define void @calque_pool_forget() {
   ret void
 }
-define void @calque_parallel_for(ptr %function, ptr %argument, i64 %count) {
+define void @calque_parallel_for(ptr %function, ptr %argument, i64 %count, i64 %threads) {
 entry:
   br label %head
 head:
@@ -162,9 +162,16 @@ def _pool() -> _Pool:
 
 
 def parallel_for_address() -> int:
-    """Where `void calque_parallel_for(ptr fn, ptr arg, i64 n)` is: it calls `fn(arg, i, tid)`
-    for every i below n, and returns when all calls have. The address is valid forever."""
+    """Where `void calque_parallel_for(ptr fn, ptr arg, i64 n, i64 threads)` is: it calls
+    `fn(arg, i, tid)` for every i below n, with tid below `threads` (unsigned), and returns when all
+    calls have. The address is valid forever."""
     return _pool().parallel_for
+
+
+def workers() -> ctypes.c_int64:
+    """The number of threads beside the caller, whose value is always the current one: asking
+    costs next to nothing."""
+    return _pool().wanted
 
 
 def get_num_threads() -> int:

@@ -129,7 +129,7 @@ def _check_reads(op: Operation, memory: Memory, at: Sequence[Ix], loads: Sequenc
 
 
 MOST_SCRATCH = 1 << 16
-"""Bytes of scratch that a kernel takes from the stack."""
+"""Bytes of scratch that a kernel takes for a tensor inside it."""
 
 
 def scratch(access: Access, e: Emitter, value: SSAValue) -> Memory:

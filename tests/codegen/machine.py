@@ -18,8 +18,8 @@ from calque.ir.text import from_text
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-def parallel_for(task: int, captured: int | None, count: int) -> None:
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+def parallel_for(task: int, captured: int | None, count: int, threads: int) -> None:
     """All tasks one after the other, last one first: their order must not matter."""
     run = TASK(task)
     for i in reversed(range(count)):
@@ -71,15 +71,19 @@ def call(
     pointers: Sequence[np.ndarray],
     sizes: Sequence[int] = (),
     scalars: Sequence[np.generic] = (),
+    scratch: int = 0,
 ) -> int:
-    """Call a kernel or a host function; returns its status."""
+    """Call a kernel, with `scratch` bytes for one thread; returns its status."""
     addresses = (ctypes.c_void_p * max(1, len(pointers)))(*(p.ctypes.data for p in pointers))
     numbers = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
     slots = np.zeros(max(1, len(scalars)), "i8")
     for i, scalar in enumerate(scalars):
         raw = np.frombuffer(scalar.tobytes(), "u1")
         slots.view("u1")[8 * i : 8 * i + raw.size] = raw
-    return ENTRY(address)(None, addresses, numbers, slots.ctypes.data)
+    memory = np.empty(scratch + 64, "u1")
+    start = -(-memory.ctypes.data // 64) * 64
+    context = (ctypes.c_int64 * 2)(start, 1)
+    return ENTRY(address)(context, addresses, numbers, slots.ctypes.data)
 
 
 class Kernel:
@@ -98,7 +102,8 @@ class Kernel:
         sizes: Sequence[int] = (),
         scalars: Sequence[np.generic] = (),
     ) -> int:
-        return call(self._linked.address(SYMBOL), pointers, sizes, scalars)
+        scratch = self.source.scratch + self.source.thread_scratch
+        return call(self._linked.address(SYMBOL), pointers, sizes, scalars, scratch)
 
 
 def numpy_dtypes() -> Mapping[str, str]:

@@ -39,8 +39,8 @@ class Tiled:
         tile(self.op, target)
         parallelize(self.op, target)
         module.verify()
-        code = compile_text(kernel_text(self.op, target).text, target)
-        self._linked = machine.Linked([code], [SYMBOL])
+        self._source = kernel_text(self.op, target)
+        self._linked = machine.Linked([compile_text(self._source.text, target)], [SYMBOL])
 
     def __call__(self, *arrays: np.ndarray, sizes: Sequence[int] = ()) -> int:
         """Call with the sizes of dynamic dimensions read off the arrays."""
@@ -50,7 +50,9 @@ class Tiled:
             assert isinstance(type_, MemRefType)
             shape = type_.get_shape()
             numbers += [n for n, static in zip(array.shape, shape, strict=True) if static < 0]
-        return machine.call(self._linked.address(SYMBOL), arrays, [*numbers, *sizes])
+        address = self._linked.address(SYMBOL)
+        scratch = self._source.scratch + self._source.thread_scratch
+        return machine.call(address, arrays, [*numbers, *sizes], scratch=scratch)
 
 
 def kernel(

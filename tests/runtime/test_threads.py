@@ -19,10 +19,10 @@ from calque.runtime.artifact import Artifact, KernelObject, ParamSpec
 from calque.runtime.executable import Executable
 from llvmtext import compile_text
 
-PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 TASKS = """
-declare void @calque_parallel_for(ptr, ptr, i64)
+declare void @calque_parallel_for(ptr, ptr, i64, i64)
 declare void @llvm.x86.sse.stmxcsr(ptr)
 declare void @llvm.x86.sse.ldmxcsr(ptr)
 
@@ -50,11 +50,26 @@ done:
   ret void
 }
 
+; tids[i] = tid, as the others get time to come
+define void @who(ptr %tids, i64 %i, i64 %tid) {
+entry:
+  br label %loop
+loop:
+  %n = phi i64 [0, %entry], [%n1, %loop]
+  %p = getelementptr i64, ptr %tids, i64 %i
+  store volatile i64 %tid, ptr %p
+  %n1 = add i64 %n, 1
+  %more = icmp slt i64 %n1, 20000
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
 ; a loop of 10 tasks in a task
 define void @nested(ptr %counts, i64 %i, i64 %tid) {
   %at = mul i64 %i, 10
   %p = getelementptr i64, ptr %counts, i64 %at
-  call void @calque_parallel_for(ptr @count, ptr %p, i64 10)
+  call void @calque_parallel_for(ptr @count, ptr %p, i64 10, i64 -1)
   ret void
 }
 
@@ -80,7 +95,7 @@ define void @modes(ptr %modes) {
   %w = or i32 %v, 32768
   store i32 %w, ptr %new
   call void @llvm.x86.sse.ldmxcsr(ptr %new)
-  call void @calque_parallel_for(ptr @mode, ptr %modes, i64 2)
+  call void @calque_parallel_for(ptr @mode, ptr %modes, i64 2, i64 -1)
   call void @llvm.x86.sse.ldmxcsr(ptr %old)
   ret void
 }
@@ -92,7 +107,7 @@ pytestmark = pytest.mark.skipif(not threads.supported(), reason="no thread pool 
 @pytest.fixture(scope="module")
 def tasks() -> jit.Library:
     imports = {"calque_parallel_for": threads.parallel_for_address()}
-    exports = ["count", "meet", "nested", "modes"]
+    exports = ["count", "meet", "nested", "modes", "who"]
     return jit.load({"tasks": compile_text(TASKS)}, imports, exports)
 
 
@@ -105,8 +120,8 @@ def several_threads() -> Iterator[None]:
     threads.set_num_threads(before)
 
 
-def parallel_for(function: int, argument: int, n: int) -> None:
-    PARALLEL(threads.parallel_for_address())(function, argument, n)
+def parallel_for(function: int, argument: int, n: int, most: int = -1) -> None:
+    PARALLEL(threads.parallel_for_address())(function, argument, n, most)
 
 
 def count(tasks: jit.Library, n: int, repeats: int = 1) -> np.ndarray:
@@ -156,6 +171,15 @@ def test_parked_workers_come(tasks: jit.Library) -> None:
     for _ in range(10):
         time.sleep(0.003)
         meet(tasks, 3)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_loop_says_how_many_threads_may_run_it(tasks: jit.Library, most: int) -> None:
+    for _ in range(10):
+        tids = np.full(100, -1, np.int64)
+        parallel_for(tasks.address("who"), tids.ctypes.data, 100, most)
+        assert tids.min() >= 0
+        assert tids.max() < most
 
 
 def test_loops_within_loops(tasks: jit.Library) -> None:
@@ -295,13 +319,13 @@ define void @f(ptr %p, i64 %i, i64 %t) {
   ret void
 }''')
 library = jit.load({"f": code})
-run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
+run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
     threads.parallel_for_address()
 )
 def forever():
     while True:
-        run(library.address("f"), None, 100)
-run(library.address("f"), None, 100)
+        run(library.address("f"), None, 100, -1)
+run(library.address("f"), None, 100, -1)
 """
 
 
@@ -347,7 +371,7 @@ def test_without_the_pool_loops_run_in_the_caller(
     monkeypatch.setattr(threads, "supported", lambda: False)
     pool = threads._Pool(1)
     counts = np.zeros(10, np.int64)
-    PARALLEL(pool.parallel_for)(tasks.address("count"), counts.ctypes.data, 10)
+    PARALLEL(pool.parallel_for)(tasks.address("count"), counts.ctypes.data, 10, -1)
     assert (counts == 1).all()
     assert threads._default_threads() == 1
     with pytest.raises(ValueError, match="there is only one on"):
@@ -356,7 +380,7 @@ def test_without_the_pool_loops_run_in_the_caller(
 
 def test_executables_use_the_pool() -> None:
     kernel = """
-    declare void @calque_parallel_for(ptr, ptr, i64)
+    declare void @calque_parallel_for(ptr, ptr, i64, i64)
     define internal void @task(ptr %x, i64 %i, i64 %tid) {
       %p = getelementptr i64, ptr %x, i64 %i
       store i64 %i, ptr %p
@@ -365,7 +389,7 @@ def test_executables_use_the_pool() -> None:
     define i32 @kernel(ptr %ctx, ptr %pointers, ptr %sizes, ptr %scalars) {
       %x = load ptr, ptr %pointers
       %n = load i64, ptr %sizes
-      call void @calque_parallel_for(ptr @task, ptr %x, i64 %n)
+      call void @calque_parallel_for(ptr @task, ptr %x, i64 %n, i64 -1)
       ret i32 0
     }
     """
