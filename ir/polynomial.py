@@ -282,6 +282,8 @@ def evaluate(x: Dim, values: Mapping[str, int]) -> int:
 def bounds(x: Dim) -> tuple[int | None, int | None]:
     """A lower and an upper bound of x, None where there is none. Symbols are at least `MIN`."""
     low, high = _interval(x)
+    if abs(low) == abs(high) == inf:  # terms of both signs: do some outgrow the others?
+        low, high = _growth(x)
     return None if low == -inf else int(low), None if high == inf else int(high)
 
 
@@ -298,6 +300,28 @@ def _interval(x: Dim) -> Interval:
             for _ in range(power):
                 span = _product(span, _atom_interval(atom))
         low, high = low + span[0], high + span[1]
+    return low, high
+
+
+def _growth(x: Dim) -> Interval:
+    """Bounds of x in terms of how far its atoms are above their least values.
+
+    B*T - T is (B - 2)*(T - 2) + 2*(B - 2) + (T - 2) + 2, where nothing can be negative.
+    """
+    above: Dim = 0
+    for monomial, coeff in _terms(x):
+        term: Dim = coeff
+        for atom, power in monomial:
+            least = _atom_interval(atom)[0]
+            if least == -inf:
+                return -inf, inf
+            for _ in range(power):
+                term = term * (Expr(((((atom, 1),), 1),)) + int(least))
+        above = above + term
+    constant = sum(coeff for monomial, coeff in _terms(above) if not monomial)
+    others = [coeff for monomial, coeff in _terms(above) if monomial]
+    low = constant if all(coeff > 0 for coeff in others) else -inf
+    high = constant if all(coeff < 0 for coeff in others) else inf
     return low, high
 
 

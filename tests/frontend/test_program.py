@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 
 import calque
 import calque.nn as nn
+from calque.ir.sym import symbol
+from calque.ir.types import TensorMeta
 
 
 class Model(nn.Module):
@@ -38,3 +41,17 @@ def test_the_table_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
     for row, node in zip(rows, program.nodes, strict=True):
         for part in (node.op, node.name, node.target, *node.args, node.location):
             assert part in row
+
+
+def test_open_sizes_need_no_example_where_one_outgrows_the_other() -> None:
+    """The parts of (B, T, 6) are where the steps of one are less than those of another."""
+
+    def heads(x: Any) -> Any:
+        a, b = x.split(3, dim=2)
+        n, t, _ = a.shape
+        return (a.reshape(n, t, 3, 1).transpose(1, 2) * b.reshape(n, t, 3, 1).transpose(1, 2)).sum()
+
+    shape = (symbol("B"), symbol("T"), 6)
+    program = calque.trace(heads, TensorMeta(shape, calque.float32))
+    x = np.random.default_rng(0).standard_normal((2, 5, 6)).astype(np.float32)
+    np.testing.assert_allclose(program(x)[0], (x[..., :3] * x[..., 3:]).sum(), rtol=1e-5)

@@ -115,6 +115,14 @@ def test_what_the_algebra_decides() -> None:
     assert sym.less(0, B) and sym.less(B, B + 1) and not sym.less(B * T, 4)
 
 
+def test_what_outgrows_the_rest_is_decided() -> None:
+    assert sym.less(T, B * T) and not sym.less(B * T, T)
+    assert sym.less(B + T, B * T + 1) and not sym.same(B * T + B, T)
+    assert sym.bounds(B * T - T) == (2, None)
+    assert sym.bounds(T - B * T * T + B) == (None, -4)
+    assert sym.bounds(B - T) == (None, None)
+
+
 def test_an_open_question_needs_an_example() -> None:
     with pytest.raises(UndecidedError, match="cannot tell whether B == T"):
         sym.same(B, T)
