@@ -54,6 +54,7 @@ def nontemporal(e: Emitter, op: Operation) -> str:
     flag = op.properties.get("nontemporal")
     if flag is None or not flag.value.data:  # pyright: ignore[reportAttributeAccessIssue]
         return ""
+    e.f.unordered = True
     return f", !nontemporal {e.f.module.metadata(NONTEMPORAL)}"
 
 

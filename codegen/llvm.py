@@ -210,6 +210,7 @@ class Fn(Instructions):
         self.module = module
         self.symbol = name
         self.block = "entry"
+        self.unordered = False
         args = ", ".join(f"{ty} %{arg}" for ty, arg in params)
         head = " ".join(["define", *prefix, result])
         self._head = f"{head} @{name}({args}) {attributes} {{"
@@ -246,6 +247,8 @@ class Fn(Instructions):
         return self.emit(f"phi {ty} " + ", ".join(f"[ {v}, %{b} ]" for v, b in incoming))
 
     def ret(self, ty: str = "void", value: str = "") -> None:
+        if self.unordered:  # stores that bypass the caches are seen by others only after a fence
+            self.lines.append("  fence seq_cst")
         self.lines.append(f"  ret {ty} {value}" if value else "  ret void")
 
     # -- structured control -----------------------------------------------------------------

@@ -73,7 +73,8 @@ class Softmax(Normalizing):
     def decompose(cls, *operands: Value, dim: int) -> Value:
         (x,) = operands
         powers = exp(sub(_single(x), _peak(x, dim)))
-        return cast(div(powers, sum(powers, dim, keepdim=True)), meta(x).dtype)
+        share = div(1.0, sum(powers, dim, keepdim=True))  # one quotient for each row
+        return cast(mul(powers, share), meta(x).dtype)
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:

@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from ...ir.target import Target
-from ...ir.tile import GatherOp
+from ...ir.tile import GatherOp, PrefetchOp
 from .expr import (
     Acc,
     Apply,
@@ -40,10 +40,11 @@ from .expr import (
     Reduce,
     Result,
 )
-from .index import ONE, Ix, is_nonnegative
+from .index import ONE, Atom, Ix, is_nonnegative
 from .indices import IndexWriter
 from .numbers import TRUE, number
 from .options import Blocking
+from .streams import LINE, is_aligned, is_large, itemsize
 from .writer import SGE, SLT, Lane
 
 _DIVIDES = (
@@ -77,6 +78,10 @@ class Emitter(IndexWriter):
         self.stash: dict[Expr, Load] = {}
         self._storing: set[Expr] = set()
         self._stored: set[Expr] = set()
+        # Memory written around the caches, and the loop over the rows that are read repeatedly.
+        self.streamed: set[SSAValue] = set()
+        self.row: Atom | None = None
+        self._reads: dict[Load, int] = {}
         self._reduce = reduce
 
     def value(self, e: Expr) -> SSAValue:
@@ -296,6 +301,7 @@ class Emitter(IndexWriter):
         if is_row(e.memory, steps):
             operands = [base, *map(self.index, indices)]
             if mask is None:
+                self._ask(e, lane)
                 return self.put(vector.LoadOp, operands, type_)
             other = self.splat(number(0, e.type), e.type, lane.width)
             return self.put(vector.MaskedLoadOp, [*operands, mask, other], type_)
@@ -319,6 +325,20 @@ class Emitter(IndexWriter):
             operands=[base, *map(self.index, at), offsets, mask], result_types=[type_]
         )
         return self.do(op).results[0]
+
+    def _ask(self, e: Load, lane: Lane) -> None:
+        """Prefetch the next row of large memory when a row is read for the second time."""
+        row = self.row
+        if row is None or not e.deps & row.deps or not is_large(e.memory):
+            return
+        self._reads[e] = self._reads.get(e, 0) + 1
+        if self._reads[e] != 2:
+            return
+        with self.inside(self.top.block, {row: self.add(self.loops[row], self.int_(1))}):
+            *outer, column = map(self.index, e.indices)
+            for n in range(0, lane.width, LINE // itemsize(e.memory.element)):
+                at = [*outer, self.add(column, self.int_(n))]
+                self.do(PrefetchOp.get(self.memref(e.memory), at))
 
     def _load_scalar(self, e: Load) -> SSAValue:
         operands = [self.memref(e.memory), *map(self.index, e.indices)]
@@ -352,7 +372,10 @@ class Emitter(IndexWriter):
         if not is_row(memory, steps):
             self._scatter(base, indices, value, lane)
         elif lane.mask is None:
-            self.do(vector.StoreOp.create(operands=[value, base, *at]))
+            stored = self.do(vector.StoreOp.create(operands=[value, base, *at]))
+            if memory.memref in self.streamed and is_aligned(memory, indices, lane):
+                stored.properties["nontemporal"] = TRUE
+                stored.attributes["alignment"] = IntegerAttr(LINE, i64)
         else:
             self.do(vector.MaskedStoreOp.create(operands=[base, *at, lane.mask, value]))
 

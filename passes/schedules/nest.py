@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import DenseArrayBase, i32
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.dialects import arith, memref, scf
+from xdsl.dialects.builtin import DenseArrayBase, MemRefType, i32
+from xdsl.ir import Block, Operation, Region, SSAValue
 
+from ...ir.target import Target
 from .access import Access
 from .emit import Emitter
 from .expr import (
@@ -27,7 +28,9 @@ from .expr import (
     walk,
 )
 from .index import ONE, Atom, Ix
+from .numbers import Properties
 from .plan import FUNCTIONS, Nest, join, plan, reduces_of
+from .streams import is_large, itemsize
 from .writer import Lane
 
 
@@ -48,14 +51,28 @@ def write_results(access: Access, e: Emitter, results: Sequence[tuple[SSAValue, 
         else:
             nests.append([nest])
     for together in nests:
-        e.start_stash(_stash(access, together))
-        write_nests(e, together)
+        scratch: list[Operation] = []
+        stash = _stash(access, e.target, together, scratch)
+        waiting = {load.memory.memref for load in stash.values()}
+        e.start_stash(stash)
+        e.streamed = {m.memref for m in _streamed(together)} - waiting
+        write_nests(e, together, scratch)
         e.start_stash({})
+        e.streamed = set()
 
 
-def _stash(access: Access, nests: Sequence[Nest]) -> dict[Expr, Load]:
-    """Costly values that a reduction of a row and the results of the row both need, and the
-    result in whose memory they can wait.
+def _streamed(nests: Sequence[Nest]) -> list[Memory]:
+    """The large results that are not read."""
+    stores = [s for nest in nests for s in nest.stores]
+    return [s.memory for s in stores if is_large(s.memory) and not _reads(nests, s.memory)]
+
+
+def _stash(
+    access: Access, target: Target, nests: Sequence[Nest], scratch: list[Operation]
+) -> dict[Expr, Load]:
+    """Costly values that a reduction of a row and the results of the row both need, and where
+    they wait: in the memory of the result, or where that is written around the caches in a row
+    of scratch, if that stays in the cache.
 
     Only where it is the one result: another could still need the value when the memory has
     received what belongs there.
@@ -76,10 +93,23 @@ def _stash(access: Access, nests: Sequence[Nest]) -> dict[Expr, Load]:
             place = next((s for s in stores if s.memory.element == x.type), None)
             if place is not None:
                 stores.remove(place)
-                load = access.load(place.memory, place.indices, ())
+                memory, indices = place.memory, place.indices
+                row = lane.extent.constant
+                if row is not None and row * itemsize(x.type) <= target.l1 and is_large(memory):
+                    memory, indices = _row(x, row, scratch), (Ix.of(lane),)
+                load = access.load(memory, indices, ())
                 assert isinstance(load, Load)
                 stash[x] = load
     return stash
+
+
+def _row(x: Expr, length: int, scratch: list[Operation]) -> Memory:
+    """Scratch for a row of values."""
+    none: Properties = {"operandSegmentSizes": DenseArrayBase.from_list(i32, [0, 0])}
+    type_ = MemRefType(x.type, [length])
+    made = memref.AllocaOp.create(result_types=[type_], properties=none)
+    scratch.append(made)
+    return Memory(made.memref, x.type, (Ix.of(length),), (ONE,), True, deps=x.deps)
 
 
 def _costly(found: set[Expr], lane: Atom) -> list[Expr]:
@@ -99,9 +129,15 @@ def _reads(nests: Sequence[Nest], memory: Memory) -> bool:
     return any(isinstance(x, Load) and x.memory.memref is base for x in walk(*roots))
 
 
-def write_nests(e: Emitter, nests: Sequence[Nest], *, parallel: bool = True) -> None:
+def write_nests(
+    e: Emitter,
+    nests: Sequence[Nest],
+    scratch: Sequence[Operation] = (),
+    *,
+    parallel: bool = True,
+) -> None:
     """Write the loops and the stores of nests with the same outer loops; sequentially if they
-    are inside of another loop."""
+    are inside of another loop. Each task has its own `scratch`."""
     first = nests[0]
     if not parallel and first.step != first.width:
         first.outer, first.parallel, first.step = [*first.parallel, *first.outer], [], 0
@@ -110,19 +146,24 @@ def write_nests(e: Emitter, nests: Sequence[Nest], *, parallel: bool = True) -> 
     if loops:
         steps = [ONE] * len(first.parallel)
         steps += [Ix.of(first.step)] * (len(loops) - len(first.parallel))
-        write_parallel(e, loops, steps, lambda: _bodies(e, nests))
+        write_parallel(e, loops, steps, lambda: _bodies(e, nests, scratch))
     else:
-        _bodies(e, nests)
+        _bodies(e, nests, scratch)
 
 
-def _bodies(e: Emitter, nests: Sequence[Nest]) -> None:
+def _bodies(e: Emitter, nests: Sequence[Nest], scratch: Sequence[Operation]) -> None:
     """What is inside of the outer loops: the nest with the fewest loops comes first."""
     lane = nests[0].lane
+    for op in scratch:
+        e.do(op)
     if lane is not None and nests[0].step == nests[0].width:
         _block(e, nests, lane)
         return
     for nest in sorted(nests, key=lambda n: len(n.loops)):
+        rows = [*nest.parallel, *nest.outer]
+        e.row = rows[-1] if rows else None
         _outer(e, nest, nest.outer)
+    e.row = None
 
 
 def write_parallel(
