@@ -14,9 +14,9 @@ from pathlib import Path
 from xdsl.dialects.builtin import ModuleOp
 
 from .. import codegen
+from ..ir.fingerprint import fingerprint
 from ..ir.interpreter import lookup
 from ..ir.target import Target
-from ..ir.text import to_text
 from ..ir.types import TensorMeta, from_type
 from ..passes.pipeline import Options, compile_pipeline
 from ..runtime import cache as disk
@@ -72,8 +72,7 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
     """The compiled form of a graph module, from the cache or freshly made; consumes the module."""
     target = options.target or Target.host()
     store = disk.default()
-    text = to_text(module, locations=True)
-    digest = disk.key("program", text, str(target), str(options), source_hash())
+    digest = disk.key("program", fingerprint(module), str(target), str(options), source_hash())
     # A dump shows how the program is made, so it is made again.
     if not os.environ.get("CALQUE_DUMP") and (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
