@@ -65,6 +65,9 @@ class CompiledFunction(Generic[P, R]):
         self._latest = entry
         return entry.run(leaves)
 
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}, {self.compiles} compilations>"
+
     def __reduce__(self) -> Any:
         """Copies and pickles hold the function; they compile anew."""
         return CompiledFunction, (self._function, self._name)
