@@ -33,7 +33,7 @@ from ..ir.sym import Dim, bounds
 from ..ir.types import Shape, meta_of
 from .kinds import CHEAP, SAME, keeps_strides, kind_of, relation
 
-STORED = 32
+STORED = 36
 """What it costs to store an element and to read it back."""
 
 PACK = 5
@@ -63,8 +63,8 @@ class Prologue:
     reader: Op
     index: int
     ops: dict[Op, None] = field(default_factory=dict)
-    # What is read in memory and is as large as what the operators compute, for each time.
-    sources: list[SSAValue] = field(default_factory=list)
+    # What is read and is as large as what the operators compute: as they see it, and in memory.
+    sources: dict[SSAValue, SSAValue] = field(default_factory=dict)
 
 
 def find_prologues(block: Block, made_up: Container[Operation]) -> list[Prologue]:
@@ -78,6 +78,17 @@ def find_prologues(block: Block, made_up: Container[Operation]) -> list[Prologue
         if len(kept) == len(found):
             return found
         found = kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a value is reached: `seen` is what an operator reads, a view of the value; `moved` if no
+    kernel before can compute what is read so; `along` the value's dimensions along which one steps
+    through rows or columns of the operand."""
+
+    seen: SSAValue
+    moved: bool
+    along: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -122,34 +133,33 @@ class _Search:
             op = value.owner
             assert isinstance(op, Op)
             along, value = _followed(op, along), op.operands[0]
-        return self._trace(p, top, meta_of(top).numel, False, along) and bool(p.sources)
+        return self._trace(p, top, _Way(top, False, along)) and bool(p.sources)
 
-    def _trace(
-        self, p: Prologue, value: SSAValue, size: Dim, moved: bool, along: tuple[int, ...]
-    ) -> bool:
-        """Note what computes a value of up to `size` elements; false if a kernel before could,
-        which does not see it `moved`, or if it is not in order `along` any of some dimensions."""
+    def _trace(self, p: Prologue, value: SSAValue, way: _Way) -> bool:
+        """Note what computes a value; false if a kernel before could, or if it lies in memory in
+        another order than it is read."""
         op = value.owner
         if op in p.ops:
             return True
         if isinstance(op, Op) and self._is_free(op):
-            moved |= bool(p.ops) and op not in self.made_up and relation(op) != SAME
-            along = _followed(op, along)
-            return all(self._trace(p, v, size, moved, along) for v in op.operands)
-        if _is_smaller(meta_of(value).numel, size):
+            moved = bool(p.ops) and op not in self.made_up and relation(op) != SAME
+            way = _Way(way.seen, way.moved or moved, _followed(op, way.along))
+            return all(self._trace(p, v, way) for v in op.operands)
+        if _is_smaller(meta_of(value).numel, meta_of(way.seen).numel):
             return True
+        moved = way.moved
         if _computes(op) and len(p.ops) < STORED:
-            ops, sources = dict(p.ops), list(p.sources)
+            ops, sources = dict(p.ops), dict(p.sources)
             p.ops[op] = None
             joins = isinstance(op, Pad | Concatenate)
-            if all(self._trace(p, v, meta_of(v).numel, joins, along) for v in op.operands):
+            if all(self._trace(p, v, _Way(v, joins, way.along)) for v in op.operands):
                 return True
             p.ops, p.sources = ops, sources
         elif not isinstance(op, Op) or kind_of(op) in _ENDS:
             moved = True
-        if not moved or _last(meta_of(value).shape) not in along:
+        if not moved or _last(meta_of(value).shape) not in way.along:
             return False
-        p.sources.append(value)
+        p.sources[way.seen] = value
         return True
 
     def _in_place(self, value: SSAValue) -> SSAValue:
@@ -167,13 +177,12 @@ class _Search:
         return value
 
     def _pays(self, p: Prologue, times: int) -> bool:
-        size = meta_of(next(iter(p.ops)).results[0] if p.ops else p.sources[0]).numel
-        copies = _ratio(meta_of(p.reader.operands[p.index]).numel, size)
+        made = [op.results[0] for op in p.ops] or list(p.sources.values())
+        copies = _ratio(meta_of(p.reader.operands[p.index]).numel, meta_of(made[0]).numel)
         if copies is None:
             return False
         work = LOAD * (len(p.sources) - 1) + sum(_work(op) for op in p.ops)
-        packed = isinstance(p.reader, Conv) and prod(_taps(p.reader)) > 1
-        return copies * times * (work + (0 if packed else PACK)) <= STORED
+        return copies * times * (PACK + work) <= STORED
 
 
 # Operators whose results are in memory and whose kernels compute nothing after them.

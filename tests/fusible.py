@@ -165,7 +165,7 @@ def _computed_convolution(x: SSAValue, shift: SSAValue, w: SSAValue) -> Values:
     """What is computed of the input is not computed of its border, which stays 0."""
     c = meta_of(shift).shape[0]
     shifted = ops.add(x, ops.reshape(shift, (1, c, 1, 1)))
-    return [ops.conv(shifted, w, padding=1), ops.conv(ops.exp(x), w, stride=2)]
+    return [ops.conv(shifted, w, stride=2, padding=1), ops.conv(ops.exp(x), w, stride=2)]
 
 
 N, T = symbol("N"), symbol("T")

@@ -17,6 +17,7 @@ from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, floordiv, less, product, same
 from ..types import TensorMeta
 from ._common import check_devices, sizes
+from ._fold import is_uniform, producer
 from ._window import dilated, extent, pad_array, padded, window_items, windows
 
 if TYPE_CHECKING:
@@ -118,6 +119,20 @@ class Conv(Op):
             _input_gradient(node, g, w) if node.needs[0] else None,
             _weight_gradient(node, g, x) if node.needs[1] else None,
         )
+
+    @classmethod
+    def fold(cls, node: Node) -> Sequence[Value] | None:
+        """Zeros around the input are padding."""
+        (x, w), attrs = node.operands, dict(node.attrs)
+        border = producer(x, "calque.pad")
+        if border is None or not is_uniform(border.operands[1], 0.0):
+            return None
+        low, high, interior = (border.attrs[a] for a in ("low", "high", "interior"))
+        if any(interior) or any((*low[:2], *high[:2])) or set(attrs["input_dilation"]) != {1}:
+            return None
+        sides = zip(attrs["padding"], low[2:], high[2:], strict=True)
+        attrs["padding"] = tuple((a + lo, b + hi) for (a, b), lo, hi in sides)
+        return (bind(cls, (border.operands[0], w), attrs),)
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

@@ -26,6 +26,7 @@ from oneop import about, apply, build, samples
 X = TensorMeta((2, 3), dt.float32)
 I = TensorMeta((2, 3), dt.int32)  # noqa: E741
 P = TensorMeta((2, 3), dt.bool_)
+C = TensorMeta((2, 3, 4), dt.float32)
 
 
 def folded(module: ModuleOp) -> list[str]:
@@ -98,6 +99,11 @@ def test_nothing_is_left(meta: TensorMeta, body: Callable[[SSAValue], SSAValue])
          ["constant", "broadcast_to", "add"]),
         (X, lambda x: ops.slice_(ops.slice_(x, (0, 1), (2, 3)), (1, 0), (2, 2)), ["slice"]),
         (X, lambda x: ops.slice_(ops.slice_(x, (0, 0), (2, 3), (1, 2)), (0, 1), (2, 2)), ["slice"]),
+        # Zeros around the input of a convolution are padding, ones are not.
+        (C, lambda x: ops.conv(ops.pad(x, (0, 0, 1), (0, 0, 2)), x), ["conv"]),
+        (C, lambda x: ops.conv(ops.pad(x, (0, 0, 1), (0, 0, 2), value=1), x),
+         ["constant", "pad", "conv"]),
+        (C, lambda x: ops.conv(ops.pad(x, (1, 0, 0), (0, 0, 0)), x), ["constant", "pad", "conv"]),
         # Read and added to at 0, 1 …
         (X, lambda x: ops.take(x, 1, ops.iota(2, dt.int64, x)), ["slice"]),
         (X, lambda x: ops.take(x, 1, ops.check_index(ops.iota(3, dt.int64, x), 3, 1)), []),
