@@ -6,7 +6,6 @@ import importlib
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..ir.text import from_text
 from ..ir.types import TensorMeta
 from ..ir.verify import verify
 from .cli_errors import CommandError, reported
-from .location import is_ours
+from .location import user_line
 from .program import trace
 from .serialization import read_arrays
 
@@ -100,15 +99,8 @@ def traced_program(reference: str, metas: Sequence[TensorMeta]) -> LoadedProgram
     try:
         program = trace(target, *metas)
     except Exception as error:
-        raise CommandError(f"{_user_line(error) or reference}: {error}") from error
+        raise CommandError(f"{user_line(error) or reference}: {error}") from error
     return LoadedProgram(reference, program.module, program.captured.values())
-
-
-def _user_line(error: BaseException) -> str:
-    """`file:line` of the innermost frame of an error that is the user's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not is_ours(f.filename)]
-    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
 
 
 def read_program(path: str, weights: str | None = None) -> LoadedProgram:

@@ -14,6 +14,7 @@ from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, capture
 from .gradmode import is_grad_enabled
+from .location import user_line
 from .overlap import NUMBER, Pattern, pattern_of
 from .pytree import flatten
 from .storage import Storage
@@ -87,7 +88,12 @@ class CompiledFunction(Generic[P, R]):
     ) -> Entry:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
         env = sym.SymEnv(examples)
-        captured = capture(self._function, spec, metas, leaves, env, aliases=aliases)
+        try:
+            captured = capture(self._function, spec, metas, leaves, env, aliases=aliases)
+        except Exception as error:
+            if where := user_line(error):
+                error.add_note(f"while {self._name} was compiled, at {where}")
+            raise
         self.compiles += 1
         from .specialize import Entry  # brings the compiler along
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import traceback
 from types import FrameType
 
 _PACKAGE = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
@@ -35,3 +36,10 @@ def user_frame() -> FrameType | None:
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+def user_line(error: BaseException) -> str:
+    """`file:line` of the innermost frame of an error that is the user's, empty without one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not is_ours(f.filename)]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
