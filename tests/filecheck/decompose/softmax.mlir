@@ -10,4 +10,5 @@ func.func @main(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 // CHECK:         %[[PEAK:.*]] = calque.amax %x {dims = [1], keepdim = true}
 // CHECK:         %[[EXP:.*]] = calque.exp
 // CHECK:         %[[SUM:.*]] = calque.sum %[[EXP]] {dims = [1], keepdim = true}
-// CHECK:         calque.div %[[EXP]],
+// CHECK:         %[[SHARE:.*]] = calque.div %{{.*}}, %[[SUM]]
+// CHECK:         calque.mul %[[EXP]],
