@@ -25,8 +25,8 @@ FETCH = 6
 TILE, TASK = 150, 2000
 """Cycles to begin and end a register tile, a task."""
 
-ASSUMED = 512
-"""The rows, columns or products of a sum where their number is not known."""
+ASSUMED, MANY_ROWS = 512, (96, 768)
+"""Columns or products of a sum where their number is not known; the numbers of rows to suit."""
 
 
 @dataclass(slots=True)
@@ -84,13 +84,13 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
     depth = k_most(s.k)
     panel = depth * nr * s.itemsize
     most = max(1, min(blocking.columns // nr, target.l2 // 2 // panel))
-    shapes = _partitions(s, mr, nr, most, blocking.row_tiles)
-    panels, tiles = min(shapes, key=lambda x: _cycles(s, target, mr, nr, width, *x))
     strip = depth * -(-mr // width) * width * s.itemsize
-    group = max(1, min(tiles, target.l2 // 8 // strip))
-    columns = s.outer * -(-(s.n or ASSUMED) // (panels * nr))
-    shares = 1 if columns % target.threads == 0 else target.threads
-    return Blocks(mr, nr, width, panels * nr, tiles, group, shares)
+    candidates = [
+        Blocks(mr, nr, width, panels * nr, tiles, max(1, min(tiles, target.l2 // 8 // strip)),
+               _shares(s, target, panels * nr))
+        for panels, tiles in _partitions(s, mr, nr, most, blocking.row_tiles)
+    ]  # fmt: skip
+    return min(candidates, key=lambda blocks: _cost(s, target, blocks))
 
 
 def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:
@@ -109,18 +109,26 @@ def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterat
                 yield panels, tiles
 
 
-def _cycles(
-    s: Sizes, target: Target, mr: int, nr: int, width: int, panels: int, tiles: int
-) -> float:
+def _shares(s: Sizes, target: Target, columns: int) -> int:
+    """Of what the number of tasks of rows is a multiple where the number of rows is open."""
+    tasks = s.outer * -(-(s.n or ASSUMED) // columns)
+    return 1 if s.m is not None or tasks % target.threads == 0 else target.threads
+
+
+def _cost(s: Sizes, target: Target, blocks: Blocks) -> float:
+    """Cycles per row, for a few and for many rows where their number is open."""
+    rows = MANY_ROWS if s.m is None else (s.m,)
+    return sum(_cycles(s, target, blocks, m) / max(m, 1) for m in rows)
+
+
+def _cycles(s: Sizes, target: Target, blocks: Blocks, m: int) -> float:
     """About how long all tasks take together on all threads."""
-    k = s.k or ASSUMED
-    columns = -(-(s.n or ASSUMED) // nr)
-    rows = -(-(s.m or ASSUMED) // mr)
-    chunks, strips = -(-columns // panels), -(-rows // tiles)
-    blocks = -(-k // k_most(s.k))
-    compute = tiles * panels * (k * mr * nr / width / 2 + TILE * blocks)
-    packing = k * (panels * nr * (FETCH + s.b) + tiles * mr * (FETCH + s.a)) / width
-    tasks = s.outer * chunks * strips
-    # How many rows there are, and so how many tasks, is decided when that is known.
-    share = tasks / target.threads if s.m is None else -(-tasks // target.threads)
-    return share * (TASK + compute + packing)
+    k, width = s.k or ASSUMED, blocks.width
+    strips = -(-m // (blocks.mr * blocks.tiles * blocks.shares)) * blocks.shares
+    tiles = -(-m // (blocks.mr * max(strips, 1)))
+    columns = min(blocks.nc, -(-(s.n or ASSUMED) // blocks.nr) * blocks.nr)
+    tasks = s.outer * -(-(s.n or ASSUMED) // blocks.nc) * strips
+    sums = -(-k // k_most(s.k))
+    compute = tiles * columns / blocks.nr * (k * blocks.mr * blocks.nr / width / 2 + TILE * sums)
+    packing = k * (columns * (FETCH + s.b) + tiles * blocks.mr * (FETCH + s.a)) / width
+    return -(-tasks // target.threads) * (TASK + compute + packing)
