@@ -1,4 +1,5 @@
-"""`python -m benchmarks [part of a name …]`: the table of all cases, or of those that match."""
+"""`python -m benchmarks [part of a name …]`: the table of all cases, or of those that match; with
+all of them, or with "costs", also what a program costs besides its steps."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from calque.ir.target import Target
 
 from .cases import Peers, cases
+from .costs import costs
 from .limits import copy_bandwidth, peak_flops
 from .timing import alternate
 
@@ -42,6 +44,11 @@ def main(argv: list[str]) -> None:
         cells += ["-" if t is None else f"{t / ours:.2f}" for t in peer_times]
         table.add_row(*cells, f"{fraction:.0%}", unit)
     Console().print(table)
+    if not argv or "costs" in argv:
+        second = Table("transformer step", "calque", "torch")
+        for row in costs(peers.torch is not None):
+            second.add_row(*row)
+        Console().print(second)
 
 
 if __name__ == "__main__":

@@ -28,24 +28,28 @@ class Case:
 
 
 class Peers:
-    """PyTorch and JAX where they are installed, two threads each."""
+    """PyTorch and JAX, those that are asked for and installed, two threads each."""
 
-    def __init__(self) -> None:
-        self.torch: Any = None
-        self.jax: Any = None
+    def __init__(self, *, torch: bool = True, jax: bool = True) -> None:
+        self.torch: Any = self._torch() if torch else None
+        self.jax: Any = self._jax() if jax else None
+
+    @staticmethod
+    def _torch() -> Any:
         try:
             import torch
-
-            torch.set_num_threads(2)
-            self.torch = torch
         except ImportError:
-            pass
+            return None
+        torch.set_num_threads(2)
+        return torch
+
+    @staticmethod
+    def _jax() -> Any:
         try:
             import jax
-
-            self.jax = jax
         except ImportError:
-            pass
+            return None
+        return jax
 
     def jitted(self, function: Callable[..., Any], *args: np.ndarray) -> Run:
         """A JAX function compiled, called on device arrays and waited for."""
@@ -134,8 +138,9 @@ def chain(peers: Peers) -> Case:
     return Case("8 elementwise, 16M", runs, bytes=2.0 * a.nbytes)
 
 
-def transformer_step(peers: Peers) -> Case:
-    """A training step of a character transformer: 6 layers, width 384, 12 sequences of 128."""
+def transformer_step(peers: Peers, only: str = "") -> Case:
+    """A training step of a character transformer: 6 layers, width 384, 12 sequences of 128; of
+    one library alone where `only` names it."""
     models = _test_models()
     ids = np.random.default_rng(0).integers(0, 65, (12, 129))
     x, y = ids[:, :-1].copy(), ids[:, 1:].copy()
@@ -147,7 +152,9 @@ def transformer_step(peers: Peers) -> Case:
         tx, ty = lib.from_numpy(x), lib.from_numpy(y)
         return lambda: step(tx, ty)
 
-    runs: dict[str, Run] = {"calque": runner(calque, calque.optim.AdamW, calque.compile)}
+    runs: dict[str, Run] = {}
+    if only != "torch":
+        runs["calque"] = runner(calque, calque.optim.AdamW, calque.compile)
     if peers.torch is not None:
         runs["torch"] = runner(peers.torch, peers.torch.optim.AdamW, lambda step: step)
     # Forward and backward cost six operations per weight and token, attention a little more.
