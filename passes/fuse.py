@@ -100,7 +100,6 @@ class Grouping:
     fixed: dict[Operation, int] = field(default_factory=dict)
     # Cheap operators on constants and indices only: free as well.
     made_up: set[Operation] = field(default_factory=set)
-
     # Operators that each of their readers computes again, and operands that products compute.
     repeated: set[Operation] = field(default_factory=set)
     computed: set[tuple[Operation, int]] = field(default_factory=set)
@@ -291,6 +290,12 @@ class Grouping:
         size = meta_of(op.results[0]).numel
         if group.hero == "view":
             return kind == "map" and alone and not how and self._writes_through(group, size)
+        if group.hero in PRODUCTS:
+            # For the epilogue: what comes from memory, and not from another kernel's result.
+            after = size == group.full and all(u.reader is not group.root for u in inside)
+            return (
+                after and alone and not how and isinstance(op, CHEAP) and self._is_from_memory(op)
+            )
         if group.hero not in ("elementwise", "rowwise", "reduce"):
             return False
         if kind == "lookup" and (group.keeps_state or not alone):
@@ -306,8 +311,8 @@ class Grouping:
     def _joins_part(self, op: Op, group: OpenGroup) -> bool:
         """Whether a value may be computed where it is joined with others, or padded: it is
         computed for the others' elements too, and left out."""
-        cheap = isinstance(op, CHEAP) and self.kind(op) == "map"
-        if not cheap and not (isinstance(op, Pad | Concatenate) and not group.keeps_state):
+        moves = isinstance(op, Pad | Concatenate) and not group.keeps_state
+        if not moves and not isinstance(op, CHEAP):
             return False
         if group.hero not in ("elementwise", "rowwise", "reduce") or op.results[0] in self.state:
             return False
