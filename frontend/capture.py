@@ -30,7 +30,8 @@ from .pytree import LEAF, flatten, unflatten
 from .random import default_generator
 from .symint import SymInt
 from .tensor import Tensor
-from .trace import Input, Trace
+from .trace import Trace
+from .traced import Input
 
 
 @dataclass

@@ -19,7 +19,8 @@ from ..ir.types import TensorMeta, meta_of, to_type
 from .pytree import flatten, unflatten
 from .storage import Storage
 from .tensor import Tensor
-from .trace import Trace, concrete_chain, current_trace
+from .trace import Trace, current_trace
+from .traced import concrete_chain
 
 
 class RegionTrace(Trace):

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from ..ir.op import Op
 from ..ir.types import TensorMeta
 from .symint import SymInt
-from .trace import check_escape, current_trace
+from .trace import current_trace
+from .traced import check_escape
 
 
 class Stale:

@@ -207,7 +207,7 @@ def t(input: Any) -> Tensor:
 
 def view(input: Any, shape: Sequence[Dim]) -> Tensor:
     """`reshape` that never copies. Raises RuntimeError where the strides do not allow it."""
-    from .trace import strides_of
+    from .traced import strides_of
 
     out = ops.reshape(input, shape)
     if reshape_strides(input._meta.shape, strides_of(input), out._meta.shape) is None:

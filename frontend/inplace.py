@@ -68,7 +68,7 @@ def check_writable(target: Tensor, new: Tensor) -> None:
 
 
 def _views_leaf(target: Tensor) -> bool:
-    from .trace import traced_base
+    from .traced import traced_base
 
     base = target
     while base._base is not None and base._seen >= 0:

@@ -14,7 +14,7 @@ def tensor_text(tensor: Tensor) -> str:
     """The text of `repr`."""
     name = "Parameter containing:\n" if type(tensor).__name__ == "Parameter" else ""
     if tensor._is_traced:
-        from .trace import origin
+        from .traced import origin
 
         dims = ", ".join(map(str, tensor.shape))
         grad = ", requires_grad=True" if tensor._requires_grad else ""

@@ -22,7 +22,7 @@ from .symint import Size, wrap
 
 if TYPE_CHECKING:
     from .autograd import GradNode
-    from .trace import TracedStorage, ViewStep
+    from .traced import TracedStorage, ViewStep
 
 
 class Tensor(Methods):
@@ -126,14 +126,14 @@ class Tensor(Methods):
 
     def stride(self, dim: int | None = None) -> Any:
         """The strides in elements, or the stride of one dimension."""
-        from .trace import strides_of
+        from .traced import strides_of
 
         strides = tuple(map(wrap, strides_of(self)))
         return strides if dim is None else strides[dim]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie row-major without gaps."""
-        from .trace import strides_of
+        from .traced import strides_of
 
         return is_contiguous(self._meta.shape, strides_of(self))
 
@@ -158,7 +158,7 @@ class Tensor(Methods):
 
     def _concrete_storage(self, wanted: str) -> Storage:
         if not isinstance(self._storage, Storage):
-            from .trace import data_dependence
+            from .traced import data_dependence
 
             raise data_dependence(self, wanted)
         return self._storage
@@ -294,7 +294,7 @@ class Tensor(Methods):
     def grad_fn(self) -> Any:
         """The recorded operation that made it, None for leaves."""
         if self._is_traced and not self.is_leaf:
-            from .trace import origin
+            from .traced import origin
 
             return origin(self)
         from .autograd import refresh
