@@ -44,6 +44,15 @@ def reported(name: str = "") -> Iterator[None]:
         raise CommandError(f"{prefix}{message}") from error
 
 
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Around parsing and verifying: what text makes them stumble over is told as malformed."""
+    try:
+        yield
+    except (AssertionError, AttributeError, LookupError, TypeError) as error:
+        raise CommandError(f"{name}: the text is malformed: {one_line(error)}") from error
+
+
 def _parse_error(error: Any) -> str:
     """`file:line:column: message`."""
     span = error.span

@@ -20,7 +20,7 @@ from ..ir.sym import Dim, symbol
 from ..ir.text import from_text
 from ..ir.types import TensorMeta
 from ..ir.verify import verify
-from .cli_errors import CommandError, reported
+from .cli_errors import CommandError, reading, reported
 from .location import user_line
 from .program import trace
 from .serialization import read_arrays
@@ -107,8 +107,9 @@ def read_program(path: str, weights: str | None = None) -> LoadedProgram:
     """A program from an .mlir file ("-" is standard input) and the weights beside it."""
     with reported(path):
         text = sys.stdin.read() if path == "-" else Path(path).read_text()
-        module = from_text(text, path)
-        verify(module)
+        with reading(path):
+            module = from_text(text, path)
+            verify(module)
     values: dict[str, np.ndarray] = {}
     beside = Path(path).with_suffix(".safetensors")
     if weights is not None or (path != "-" and beside.is_file()):

@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from typing import IO, Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -16,7 +17,7 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 from ..ir.verify import verify
 from ..passes.pipeline import PASSES
 from ..universe import CALQUE
-from .cli_errors import CommandError, reported
+from .cli_errors import CommandError, reading, reported
 
 
 class OptMain(xDSLOptMain):
@@ -54,10 +55,16 @@ class OptMain(xDSLOptMain):
                 passes = self.pipeline.passes
                 self.pipeline = PassPipeline(passes, self._after)
 
+    def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> Any:
+        """The module of a piece of the input."""
+        with reading(self.get_input_name()):
+            return super().parse_chunk(chunk, file_extension, start_offset)
+
     def apply_passes(self, prog: ModuleOp) -> None:
         """Run the passes on what is well formed: xDSL does not check that uses follow values."""
         if not self.args.disable_verify:
-            verify(prog)
+            with reading(self.get_input_name()):
+                verify(prog)
         super().apply_passes(prog)
 
     def _after(

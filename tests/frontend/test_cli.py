@@ -192,6 +192,8 @@ WRONG = {
     "compile early.mlir": "'calque.exp' uses operand 0 before it is defined",
     "run early.mlir": "'calque.exp' uses operand 0 before it is defined",
     "run m.mlir --input bad.mlir": "bad.mlir: ",
+    "opt stray.mlir": "stray.mlir: the text is malformed",
+    "run stray.mlir": "stray.mlir: the text is malformed",
     "run cli_model:absent": "'cli_model' has no 'absent'",
     "run absent:absent": "there is no module 'absent'",
     "trace cli_model:model": "missing a required argument: 'x'",
@@ -231,6 +233,12 @@ def test_mistakes_are_told_in_one_line(
         "  %1 = calque.exp %0 : tensor<2xf32>\n"
         "  %0 = calque.exp %x : tensor<2xf32>\n"
         "  func.return %1 : tensor<2xf32>\n}\n"
+    )
+    Path("stray.mlir").write_text(
+        "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {\n"
+        "  %c = arith.constant 1.0 : f32\n"
+        "  %0 = linalg.fill reads(%c : f32) outs(%x : tensor<2xf32>) -> tensor<2xf32>\n"
+        "  func.return %0 : tensor<2xf32>\n}\n"
     )
     main(["compile", "m.mlir", "-o", "kernel.mlir"])
     capsys.readouterr()
