@@ -7,7 +7,7 @@ what a reduction is fused with, on threads, or on whether sizes are static:
   ``e % (4 * W)`` of four vectors of W lanes, in ascending order; then
   ``(v0 + v1) + (v2 + v3)``, then halves are added until one lane is left.
 - "sequence" (the innermost axis is kept): one after the other, vectorized over results.
-- "dot" (products of matrices): one fma after the other from zero, the sum of every `DOT_BLOCK`
+- "dot" (products of matrices): one fma after the other from zero, the sum of every `K_BLOCK`
   elements being added to what came before.
 """
 
@@ -26,6 +26,7 @@ from xdsl.dialects.vector import CombiningKindFlag as Kind
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from ...ir.target import Target
+from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
 from .expr import Combine, Const, Reduce, Result, children, walk
 from .index import Atom, Ix
@@ -34,7 +35,6 @@ from .selection import selected, write_selection
 from .writer import Lane
 
 ACCUMULATORS = 4
-DOT_WHOLE, DOT_BLOCK = 768, 512
 
 KINDS: dict[type[Operation], Kind] = {
     arith.AddfOp: Kind.ADD,
@@ -170,7 +170,7 @@ def _dot(e: Emitter, r: Reduce, width: int | None) -> SSAValue:
     start = _splat(e, number(0, acc.type), acc.type, width)
     *outer, loop = r.loops
     extent = loop.extent.constant
-    if outer or (extent is not None and extent <= DOT_WHOLE):
+    if outer or (extent is not None and extent <= K_WHOLE):
         total = _dot_loops(e, r, r.loops, start, width)
     else:
         total = _dot_blocks(e, r, loop, start, width)
@@ -207,9 +207,9 @@ def dot_block(e: Emitter, extent: Ix) -> SSAValue:
     """After how many products a sum starts again."""
     number = extent.constant
     if number is not None:
-        return e.int_(max(1, number) if number <= DOT_WHOLE else DOT_BLOCK)
-    long = e.less(e.int_(DOT_WHOLE), e.index(extent))
-    return e.put(arith.SelectOp, (long, e.int_(DOT_BLOCK), e.int_(DOT_WHOLE)), e.int_(0).type)
+        return e.int_(max(1, number) if number <= K_WHOLE else K_BLOCK)
+    long = e.less(e.int_(K_WHOLE), e.index(extent))
+    return e.put(arith.SelectOp, (long, e.int_(K_BLOCK), e.int_(K_WHOLE)), e.int_(0).type)
 
 
 def _fma(e: Emitter, r: Reduce, acc: SSAValue, width: int | None) -> SSAValue:
