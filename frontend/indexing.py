@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.op import bind
+from ..ir.ops._extent import strided_extent
 from ..ir.ops.view import Reshape, Slice
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
@@ -167,8 +168,7 @@ def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
         limit = max(start, limit)
     elif less(limit, start):
         limit = start
-    count = -((start - limit) // step)
-    return start, limit, step, count
+    return start, limit, step, strided_extent(limit - start, step)
 
 
 def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | None]:

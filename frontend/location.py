@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from types import FrameType
+from types import CodeType, FrameType
 
 _PACKAGE = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
 _OWN = tuple(
@@ -30,10 +30,12 @@ def is_library(filename: str) -> bool:
     return filename.startswith(_LIBRARIES) or is_ours(filename)
 
 
-def user_frame() -> FrameType | None:
-    """The innermost frame that is not calque's, None where there is none."""
+def user_frame(within: CodeType | None = None) -> FrameType | None:
+    """The innermost frame that is not calque's, None where there is none (called by `within`)."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and is_ours(frame.f_code.co_filename):
+        if frame.f_code is within:
+            return None
         frame = frame.f_back
     return frame
 

@@ -50,10 +50,13 @@ def is_contiguous(shape: Sequence[Any], strides: Sequence[Any]) -> bool:
     if 0 in shape:
         return True
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size != 1:
-            if stride != step:
+        if size == 1:
+            continue
+        if stride != step and not same(stride, step):
+            if not same(size, 1):
                 return False
-            step = step * size
+            continue
+        step = step * size
     return True
 
 
@@ -88,7 +91,9 @@ def view_strides(
             target = attrs["shape"]
             lead = len(target) - len(shape)
             kept = zip(shape, strides, target[lead:], strict=True)
-            return (0,) * lead + tuple(st if size == wanted else 0 for size, st, wanted in kept)
+            return (0,) * lead + tuple(
+                0 if size == 1 and wanted != 1 else st for size, st, wanted in kept
+            )
         case "calque.transpose":
             return tuple(strides[p] for p in attrs["perm"])
         case "calque.slice":
@@ -111,7 +116,7 @@ def reshape_strides(
     # Merge dimensions of the source that are contiguous with each other into chunks.
     chunks: list[list[Any]] = []  # [size, stride of the last dimension]
     for size, stride in zip(shape, strides, strict=True):
-        if size == 1:
+        if same(size, 1):
             continue
         if chunks and same(chunks[-1][1], size * stride):
             chunks[-1] = [chunks[-1][0] * size, stride]
@@ -130,7 +135,7 @@ def reshape_strides(
         if not same(done, chunk_size):
             return None
     while i >= 0:
-        if target[i] != 1:
+        if not same(target[i], 1):
             return None
         out[i] = 1
         i -= 1

@@ -177,7 +177,9 @@ class Trace:
 
     def _location(self) -> FileLineColLoc | None:
         """The user's line. All functions that are running there are what the program depends on."""
-        innermost = frame = user_frame()
+        innermost = frame = user_frame(self.outermost)
+        if frame is None:  # the function has returned: the line that called it
+            innermost = user_frame()
         ran = self.surroundings.ran
         while frame is not None and (code := frame.f_code) is not self.outermost:
             if id(code) not in ran:

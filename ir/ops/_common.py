@@ -34,13 +34,16 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
                 continue
             if isinstance(out[i], int) and out[i] == 1:
                 out[i] = d
-            elif not same(out[i], d):
+            elif same(out[i], d):
+                if isinstance(d, int):
+                    out[i] = d  # a known size says more than a symbol that is guarded equal
+            elif same(out[i], 1):
+                out[i] = d
+            elif not same(d, 1):
                 raise RuntimeError(
                     f"The size of tensor a ({out[i]}) must match the size of tensor b ({d}) "
                     f"at non-singleton dimension {i}"
                 )
-            elif isinstance(d, int):
-                out[i] = d  # a known size says more than a symbol that is guarded equal
     return tuple(out)
 
 

@@ -19,7 +19,11 @@ def slice_extent(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Di
         raise RuntimeError(
             f"slice: {start}:{limit}:{stride} does not lie within dimension {dim} of size {size}"
         )
-    step = abs(stride)
+    return strided_extent(span, abs(stride))
+
+
+def strided_extent(span: Dim, step: int) -> Dim:
+    """How many of `span` elements there are when every `step`-th is taken."""
     return span if step == 1 else (span + step - 1) // step
 
 

@@ -363,8 +363,17 @@ def _invalid(shape: Sequence[Dim], size: Dim) -> str:
 
 def broadcast_to(x: Value, shape: Sequence[Dim]) -> Value:
     """x repeated to `shape`; x itself where it already has it."""
-    shape = tuple(shape)
-    return x if meta(x).shape == shape else bind(BroadcastTo, (x,), {"shape": shape})
+    shape, old = tuple(shape), meta(x).shape
+    if old == shape:
+        return x
+    # A size that is an expression may be one for the sizes at hand; repeated, it has to be a 1.
+    kept = zip(old, shape[len(shape) - len(old) :], strict=False)
+    once = [
+        d if isinstance(d, int) or same(d, wanted) or not same(d, 1) else 1 for d, wanted in kept
+    ]
+    if len(once) == len(old) and tuple(once) != old:
+        x = reshape(x, once)
+    return bind(BroadcastTo, (x,), {"shape": shape})
 
 
 def reshape(x: Value, shape: Sequence[Dim]) -> Value:

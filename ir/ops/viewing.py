@@ -13,6 +13,7 @@ from ..sym import (
     floordiv,
     less,
     product,
+    same,
     smax,
     smin,
 )
@@ -87,7 +88,7 @@ def squeeze(x: Value, dim: int | Sequence[int] | None = None) -> Value:
     shape = meta(x).shape
     given = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
     chosen = {normalize_dim(d, len(shape)) for d in given}
-    return reshape(x, [d for i, d in enumerate(shape) if i not in chosen or d != 1])
+    return reshape(x, [d for i, d in enumerate(shape) if i not in chosen or not same(d, 1)])
 
 
 def unsqueeze(x: Value, dim: int) -> Value:

@@ -89,15 +89,18 @@ def write_reduction(e: Emitter, r: Reduce) -> Sequence[SSAValue]:
 
 def _siblings(e: Emitter, r: Reduce) -> list[Reduce]:
     """Reductions still to be written in this scope that can share the loops of `r`: they need
-    nothing that is not known yet."""
+    nothing that is not known yet, and no loop that is not open here."""
     found: list[Reduce] = []
     count = len(r.accs)
+    closed = ~e.bound
     for s in e.pending:
         if s is r or s.loops != r.loops or s.order != r.order or s in e.top.values:
             continue
         if lanes_of(e.target, s.accs[0].type) != lanes_of(e.target, r.accs[0].type):
             continue
-        if e.scope_of(s.deps) is not e.top or (s.combines is None) != (r.combines is None):
+        if s.deps & closed or e.scope_of(s.deps) is not e.top:
+            continue
+        if (s.combines is None) != (r.combines is None):
             continue
         if count + len(s.accs) <= ACCUMULATORS and _is_ready(e, s):
             found.append(s)

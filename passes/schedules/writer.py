@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from xdsl.dialects import arith, scf, vector
@@ -76,6 +78,11 @@ class Writer:
             if scope.lane is not None:
                 return scope.lane
         return None
+
+    @property
+    def bound(self) -> int:
+        """The loops (bits) that are open where the current scope is."""
+        return reduce(or_, (scope.bits for scope in self.stack))
 
     def scope_of(self, deps: int) -> Scope:
         """Where a value with these dependences is written."""

@@ -278,3 +278,30 @@ def test_mistakes_are_told_with_the_users_line() -> None:
         C(mistaken)(calque.ones(2, 3))
     line = mistaken.__code__.co_firstlineno + 2
     assert raised.value.__notes__ == [f"while mistaken was compiled, at {__file__}:{line}"]
+
+
+def test_what_the_caller_names_is_no_part_of_the_program() -> None:
+    """Views that are results are looked at after the function has returned."""
+    global turn
+
+    @calque.compile
+    def step(x: calque.Tensor) -> tuple[calque.Tensor, calque.Tensor]:
+        y = x * 1
+        return y[1:].mul_(2), y
+
+    for turn in range(3):
+        step(calque.ones(4) * turn)
+    assert turn == 2 and step.compiles == 1
+
+
+turn = 0
+
+
+def test_sums_of_constants_beside_rows() -> None:
+    """A reduction that needs no row is computed before the rows, alone."""
+
+    def gradient(x: calque.Tensor) -> calque.Tensor:
+        return calque.grad(lambda x: x.log_softmax(-1).sum())(x)
+
+    x = calque.randn(3, 5)
+    np.testing.assert_array_equal(calque.compile(gradient)(x).numpy(), gradient(x).numpy())

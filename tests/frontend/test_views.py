@@ -141,3 +141,38 @@ def test_reshape_of_views_with_symbolic_sizes() -> None:
         np.testing.assert_array_equal(f(x).numpy(), heads(twin).numpy())
         np.testing.assert_array_equal(x.numpy(), data * 2)
     assert f.compiles == 2
+
+
+def written_rows(x: calque.Tensor) -> Any:
+    x[::2] *= 2
+    return x
+
+
+def written_reshape(x: calque.Tensor) -> Any:
+    return x[1:, :2].reshape(-1).mul_(2), x[: x.shape[0] // 2].reshape(-1)[1:].add_(1), x
+
+
+def squeezed(x: calque.Tensor) -> Any:
+    return x[::2].squeeze(), x[1:].squeeze(0)
+
+
+def repeated(x: calque.Tensor) -> Any:
+    return x[::2] + x[:2], x[1:] * x[: x.shape[0] // 2 + 1]
+
+
+@pytest.mark.parametrize("program", [written_rows, written_reshape, squeezed, repeated])
+@pytest.mark.parametrize("rows", [(6, 9, 2, 3, 1, 0, 4), (3, 2, 5, 1)])
+def test_a_size_that_becomes_one(program: Program, rows: tuple[int, ...]) -> None:
+    """What is a view, squeezed or repeated depends on whether a computed size is one."""
+    compiled = calque.compile(lambda x: program(x * 1))
+    for n in rows:
+        x = calque.arange(n * 4).reshape(n, 4).float()
+        try:
+            expected = program(x * 1)
+        except RuntimeError:
+            with pytest.raises(RuntimeError):
+                compiled(x)
+            continue
+        found = compiled(x)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
