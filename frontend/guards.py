@@ -12,7 +12,7 @@ import functools
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .location import is_library
 
@@ -30,10 +30,16 @@ class Epoch:
         cls.value += 1
 
 
-class Guarded(Protocol):
-    """Modules and optimizers: what of them a program depends on, comparable by ==."""
+State: TypeAlias = dict[tuple[Any, str], Any]
 
-    def _guard_state(self) -> Any: ...
+
+class Guarded(Protocol):
+    """Modules and optimizers: what of them a program depends on, comparable by ==.
+
+    Keys are a place and the name of an attribute, an empty one for structure.
+    """
+
+    def _guard_state(self) -> State: ...
 
 
 class Held:
@@ -66,7 +72,8 @@ class Guards:
     """The values found while tracing; `hold()` compares them with the present ones."""
 
     names: list[tuple[Callable[[], Any], Any, str]] = field(default_factory=list)
-    objects: list[tuple[str, Guarded, Any]] = field(default_factory=list)
+    objects: list[tuple[str, Guarded, State]] = field(default_factory=list)
+    ignored: frozenset[str] = frozenset()  # attributes that are written, and never read
     _epoch: int = -1
     _unchanged: bool = False
 
@@ -81,8 +88,16 @@ class Guards:
                 return False
         if self._epoch != Epoch.value:
             self._epoch = Epoch.value
-            self._unchanged = all(obj._guard_state() == state for _, obj, state in self.objects)
+            self._unchanged = all(
+                self._relevant(obj._guard_state()) == self._relevant(state)
+                for _, obj, state in self.objects
+            )
         return self._unchanged
+
+    def _relevant(self, state: State) -> State:
+        if not self.ignored:
+            return state
+        return {key: value for key, value in state.items() if key[1] not in self.ignored}
 
     def describe(self) -> list[str]:
         """What is guarded, for `explain()`."""
@@ -96,9 +111,10 @@ class Surroundings:
     def __init__(self) -> None:
         self.named: list[tuple[str, Any]] = []  # modules and optimizers
         self._names: list[tuple[Callable[[], Any], Any, str]] = []
-        self._states: dict[int, tuple[str, Guarded, Any]] = {}
+        self._states: dict[int, tuple[str, Guarded, State]] = {}
         self._inside: set[int] = set()  # modules of others whose state is known
-        self._methods: set[str] = set()  # names of attributes that functions load
+        self._read: set[str] = set()  # names of attributes that functions load
+        self._written: set[str] = set()
         # Code that ran and its globals, by its id, as the hash of code takes long.
         self.ran: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self._seen: set[Any] = set()
@@ -127,9 +143,10 @@ class Surroundings:
                 self._walk(self._scope(code, scope))
         modules = [m for _, obj, _ in self._states.values() for m in _modules(obj)]
         for kind in dict.fromkeys(map(type, modules)):
-            methods = [getattr(kind, name, None) for name in sorted(self._methods)]
+            methods = [getattr(kind, name, None) for name in sorted(self._read)]
             self._walk(m for m in methods if isinstance(m, types.FunctionType))
-        return Guards(self._names, list(self._states.values()))
+        ignored = frozenset(self._written - self._read)
+        return Guards(self._names, list(self._states.values()), ignored)
 
     def _walk(self, items: Iterable[Any]) -> None:
         queue = list(items)
@@ -178,8 +195,9 @@ class Surroundings:
         return following
 
     def _scope(self, code: types.CodeType, scope: dict[str, Any]) -> list[Any]:
-        names, attributes = _loads(code)
-        self._methods |= attributes
+        names, read, written = _names_of(code)
+        self._read |= read
+        self._written |= written
         following: list[Any] = []
         for name in sorted(names):
             if name in scope:
@@ -215,18 +233,18 @@ def _modules(obj: Guarded) -> Iterable[Any]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _loads(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of globals, and of attributes, that code and the code inside of it load."""
-    names: set[str] = set()
-    attributes: set[str] = set()
+def _names_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Names that code, and the code inside of it, has: globals, attributes read, and written."""
+    found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            names.add(instruction.argval)
+            found[0].add(instruction.argval)
         elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            attributes.add(instruction.argval)
+            found[1].add(instruction.argval)
+        elif instruction.opname == "STORE_ATTR":
+            found[2].add(instruction.argval)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            inner = _loads(constant)
-            names |= inner[0]
-            attributes |= inner[1]
-    return frozenset(names), frozenset(attributes)
+            for mine, inner in zip(found, _names_of(constant), strict=True):
+                mine |= inner
+    return frozenset(found[0]), frozenset(found[1]), frozenset(found[2])

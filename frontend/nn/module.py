@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..gradmode import no_grad
-from ..guards import Epoch, frozen
+from ..guards import Epoch, State, frozen
 from ..tensor import Tensor
 from ..trace import current_trace, untraced
 from .parameter import Parameter
@@ -230,11 +230,10 @@ class Module:
         yield from self.named_parameters()
         yield from self.named_buffers()
 
-    def _guard_state(self) -> tuple[Any, ...]:
+    def _guard_state(self) -> State:
         """What a captured program depends on: modes, structure, attributes."""
-        out: list[Any] = []
+        out: State = {}
         for path, module in self.named_modules():
-            own = tuple((k, frozen(v)) for k, v in module.__dict__.items() if k not in _TABLES)
             tensors = tuple(
                 (k, id(t), None if t is None else t.requires_grad)
                 for k, t in (*module._parameters.items(), *module._buffers.items())
@@ -242,8 +241,9 @@ class Module:
             hooks = tuple(
                 tuple(map(frozen, table.values())) for table in (module._pre_hooks, module._hooks)
             )
-            out.append((path, id(type(module)), own, tensors, hooks))
-        return tuple(out)
+            out[path, ""] = (id(type(module)), tensors, hooks)
+            out |= {(path, k): frozen(v) for k, v in module.__dict__.items() if k not in _TABLES}
+        return out
 
     # ---- state ----------------------------------------------------------------------------
 

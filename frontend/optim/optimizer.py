@@ -9,7 +9,7 @@ from typing import Any
 from ...ir import dtype as dt
 from ..creation import zeros
 from ..gradmode import enable_grad, no_grad
-from ..guards import Epoch
+from ..guards import Epoch, State
 from ..inplace import assign
 from ..tensor import Tensor
 from ..trace import current_trace, untraced
@@ -177,15 +177,15 @@ class Optimizer:
 
     # ---- what captured programs depend on -------------------------------------------------
 
-    def _guard_state(self) -> tuple[Any, ...]:
-        return tuple(
-            (
+    def _guard_state(self) -> State:
+        return {
+            (number, ""): (
                 tuple((k, v) for k, v in g.items() if k != "params" and k not in self.lifted),
                 tuple(map(id, g["params"])),
                 tuple(tuple(map(id, self.state.get(p, {}).values())) for p in g["params"]),
             )
-            for g in self.param_groups
-        )
+            for number, g in enumerate(self.param_groups)
+        }
 
     def _named_tensors(self, known: Mapping[int, str]) -> Iterable[tuple[str, Tensor]]:
         """Paths of the state tensors: `exp_avg.layers.0.weight`."""

@@ -36,8 +36,9 @@ class Inner(nn.Module):
         self.last = None
 
     def forward(self, x: Any) -> Any:
-        self.last = self.activation(helper(x)) * self.factor() + self._private
-        return self.last * self.table[0] * self.mask
+        h = self.activation(helper(x)) * self.factor() + self._private
+        self.last = h
+        return h * self.table[0] * self.mask
 
     def factor(self) -> int:
         return width()
@@ -84,6 +85,7 @@ def test_a_change_retraces(change: str, monkeypatch: pytest.MonkeyPatch) -> None
         assert compiled(x).tolist() == model(x).tolist()
         step(x)
     counts = compiled.compiles, step.compiles
+    assert counts == (1, 1), "what is written and never read is no dependence"
     CHANGES[change](monkeypatch.setitem, model)
     assert compiled(x).tolist() == model(x).tolist()
     assert step(x).tolist() == (model(x) + 1).tolist()
@@ -171,3 +173,19 @@ def test_explain_says_what_is_guarded() -> None:
     f = calque.compile(lambda x: model(x) * factor)
     f(calque.ones(1, 2))
     assert f.explain().splitlines()[-1] == "guards: factor == 3; Linear model"
+
+
+def test_tensors_kept_from_one_call_to_the_next_are_refused() -> None:
+    class Summing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.total: Any = None
+
+        def forward(self, x: Any) -> Any:
+            self.total = x if self.total is None else self.total + x
+            return self.total * 1
+
+    f = calque.compile(Summing())
+    f(calque.ones(2))
+    with pytest.raises(RuntimeError, match="used outside of the function"):
+        f(calque.ones(2))
