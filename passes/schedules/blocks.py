@@ -102,7 +102,8 @@ def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterat
         if panels > most:
             continue
         if s.m is None:
-            yield panels, row_tiles
+            for tiles in (row_tiles,) if s.scratch else (row_tiles, 4 * row_tiles):
+                yield panels, tiles
             continue
         for tiles in {-(-rows // splits) for splits in range(1, rows + 1)}:
             if tiles <= row_tiles or not s.scratch:
