@@ -32,9 +32,9 @@ func.func private @k0_matmul(
 // CHECK:           vector.load %w
 // CHECK:           vector.store %{{.*}}, %[[B]]
 // CHECK:           scf.for %[[GROUP:.*]] = %[[FIRST]] to
-// CHECK:             %[[A:.*]] = memref.alloca() : memref<64x256xf32>
+// CHECK:             %[[A:.*]] = memref.alloca() : memref<64x[[WIDE:[0-9]+]]xf32>
 // CHECK:             vector.maskedload %x[
 // CHECK:             vector.store %{{.*}}, %[[A]][
-// CHECK:             %[[ROWS:.*]] = memref.reinterpret_cast %[[A]] to offset: [0], sizes: [252, 64], strides: [1, 256]
+// CHECK:             %[[ROWS:.*]] = memref.reinterpret_cast %[[A]] to offset: [0], sizes: [{{[0-9]+}}, 64], strides: [1, [[WIDE]]]
 // CHECK:             scf.for %[[ROW:.*]] = %[[GROUP]] to
 // CHECK:               tile.matmul %[[ROWS]][%{{.*}}, %{{.*}}], %[[B]][%{{.*}}, %{{.*}}], %out[%[[ROW]], %{{.*}}]
