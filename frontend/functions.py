@@ -224,7 +224,8 @@ def flip(input: Any, dims: int | Sequence[int]) -> Tensor:
 
 
 def repeat(input: Any, repeats: Sequence[Dim]) -> Tensor:
-    """The whole tensor laid side by side along each dimension, new leading ones included."""
+    """The whole tensor laid side by side along each dimension, new leading ones included; a copy
+    even where nothing is repeated."""
     m = meta(input)
     lead = len(repeats) - m.rank
     if lead < 0:
@@ -236,7 +237,7 @@ def repeat(input: Any, repeats: Sequence[Dim]) -> Tensor:
     apart = [size for d in shape for size in (1, d)]
     spread = [size for d, n in zip(shape, repeats, strict=True) for size in (n, d)]
     wide = ops.broadcast_to(ops.reshape(input, apart), spread)
-    return ops.reshape(wide, [d * n for d, n in zip(shape, repeats, strict=True)])
+    return ops.reshape(clone(wide), [d * n for d, n in zip(shape, repeats, strict=True)])
 
 
 def tile(input: Any, dims: Sequence[Any]) -> Tensor:

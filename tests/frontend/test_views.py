@@ -43,6 +43,13 @@ def copying_contiguous(x: calque.Tensor) -> Any:
     return y
 
 
+def copying_repeat(x: calque.Tensor) -> Any:
+    y, same = x[:1, 0].repeat(2, 1).reshape(-1), x.repeat(1, 1)
+    y.mul_(2)
+    same.zero_()
+    return x, y
+
+
 def detached(x: calque.Tensor) -> Any:
     x.detach().add_(1)
     x.data[0] = 5
@@ -82,6 +89,8 @@ def numpy_of(program: Program) -> tuple[list[np.ndarray], np.ndarray]:
     elif program is copying_contiguous:
         x[0] = 1
         out = [np.zeros((3, 4))]
+    elif program is copying_repeat:
+        out = [x, np.zeros(2)]
     elif program is detached:
         x += 1
         x[0] = 5
@@ -96,7 +105,15 @@ def numpy_of(program: Program) -> tuple[list[np.ndarray], np.ndarray]:
 @pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
 @pytest.mark.parametrize(
     "program",
-    [through_views, overlapping, copying_reshape, copying_contiguous, detached, operators],
+    [
+        through_views,
+        overlapping,
+        copying_reshape,
+        copying_contiguous,
+        copying_repeat,
+        detached,
+        operators,
+    ],
 )
 def test_writes_reach_what_shares_the_memory(program: Program, wrap: Any) -> None:
     x = calque.tensor(X)
