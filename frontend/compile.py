@@ -155,7 +155,8 @@ def _number(value: float) -> Tensor:
 
 
 def _structure(x: Tensor) -> tuple[Any, ...]:
-    return (x.dtype.name, x.ndim, x.device, x._requires_grad, x._chain is NUMBER)
+    meta = x._meta
+    return (meta.dtype.name, len(meta.shape), meta.device, x._requires_grad, x._chain is NUMBER)
 
 
 # Programs of one structure that are kept: of other modes, attributes, and sizes.

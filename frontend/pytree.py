@@ -27,13 +27,13 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     Floats become leaves because their values do not belong to a program's structure. Raises
     TypeError for values that cannot be compared between calls.
     """
-    if isinstance(tree, Tensor | SymInt) or type(tree) is float:
+    if isinstance(tree, (Tensor, SymInt)) or type(tree) is float:
         leaves.append(tree)
         return LEAF
     if isinstance(tree, dict):
-        return (type(tree), tuple((k, flatten(v, leaves)) for k, v in tree.items()))
-    if isinstance(tree, list | tuple):
-        return (type(tree), tuple(flatten(v, leaves) for v in tree))
+        return (type(tree), tuple([(k, flatten(v, leaves)) for k, v in tree.items()]))
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), tuple([flatten(v, leaves) for v in tree]))
     try:
         hash(tree)
     except TypeError:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from math import prod
+from typing import Any, TypeAlias
 
 from ..ir.sym import MIN, Expr, evaluate
+from ..ir.types import TensorMeta
+from ..runtime.executable import Call
 from ..runtime.memory import Buffer
 from .capture import Captured, Passed, Result, Returned
 from .driver import Program, compile_graph
@@ -14,8 +17,11 @@ from .eager import contiguous
 from .errors import run
 from .overlap import NUMBER
 from .pytree import unflatten
-from .storage import Storage, is_contiguous
+from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
+
+# Of a new result: meta, strides, bytes; None for state, which is written where it is.
+_Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | None
 
 
 class Entry:
@@ -50,6 +56,8 @@ class Entry:
                 if isinstance(size, Expr):
                     places.setdefault(str(size), (i, d))
         self._places = places
+        self._order = [places[s] for s in self._symbols]
+        self._layouts: dict[tuple[int, ...], list[_Layout]] = {}
 
     def _state_fits(self, leaves: Sequence[Tensor]) -> bool:
         for owner, meta in self._grad_metas:
@@ -82,24 +90,19 @@ class Entry:
     def run(self, leaves: Sequence[Tensor]) -> Any:
         """Call the native code; returns what the function returned."""
         captured = self.captured
-        sizes = tuple(leaves[i]._sizes[d] for i, d in map(self._places.__getitem__, self._symbols))
+        sizes = tuple([leaves[i]._sizes[d] for i, d in self._order])
         call = self.program.prepare(sizes)
         keep, pointers = self._gather(leaves)
-        count = len(pointers)
         outputs: list[Any] = []
-        for k, result in enumerate(captured.results):
-            if result.role == "state":
+        for result, layout in zip(captured.results, self._layout(sizes, call), strict=True):
+            if layout is None:
                 pointers.append(pointers[result.alias])  # type: ignore[index]
                 outputs.append(None)
                 continue
-            shape = call.shapes[count + k]
-            meta = self.program.outputs[k]
-            nbytes = meta.dtype.itemsize
-            for n in shape:
-                nbytes *= n
+            meta, strides, nbytes = layout
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
-            outputs.append(Tensor._concrete(Storage(buffer), meta.with_shape(shape)))
+            outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
         run(call, pointers)
         self._commit(leaves, keep, outputs)
         returned = [self._returned(slot, leaves, outputs) for slot in captured.returned]
@@ -108,6 +111,21 @@ class Entry:
 
             attach(self, sizes, leaves, outputs)
         return unflatten(captured.out_spec, returned)
+
+    def _layout(self, sizes: tuple[int, ...], call: Call) -> list[_Layout]:
+        """What the results look like for values of the symbols; kept after the first time."""
+        found = self._layouts.get(sizes)
+        if found is None:
+            if len(self._layouts) >= _KEPT:
+                self._layouts.clear()
+            count = len(self.captured.inputs)
+            found = self._layouts[sizes] = [
+                None if result.role == "state" else _layout(meta, call.shapes[count + k])
+                for k, (result, meta) in enumerate(
+                    zip(self.captured.results, self.program.outputs, strict=True)
+                )
+            ]
+        return found
 
     def _returned(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
         """What a returned leaf is after a call."""
@@ -132,7 +150,9 @@ class Entry:
                     )
                 x = contiguous(x)
             keep.append(x)
-            pointers[i] = x.data_ptr()
+            pointers[i] = x._storage.pointer  # type: ignore[union-attr]
+            if x._offset:
+                pointers[i] += x._offset * x._meta.dtype.itemsize
         for i, tensor in self._state:
             pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
         for i, owner in self._grads:
@@ -174,6 +194,14 @@ class Entry:
             assert grad is not None
             return grad
         return arguments[result.alias]
+
+
+# Layouts that an entry keeps, for different sizes.
+_KEPT = 256
+
+
+def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:
+    return meta.with_shape(shape), contiguous_strides(shape), meta.dtype.itemsize * prod(shape)
 
 
 def _tensor(owner: Tensor | int, leaves: Sequence[Tensor]) -> Tensor:
