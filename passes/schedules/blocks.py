@@ -25,6 +25,9 @@ FETCH = 6
 TILE, TASK = 150, 2000
 """Cycles to begin and end a register tile, a task."""
 
+MOST_STRIPS = 64
+"""The most tasks along the rows that are tried, where a task may have any number of rows."""
+
 ASSUMED, MANY_ROWS = 512, (96, 768)
 """Columns or products of a sum where their number is not known; the numbers of rows to suit."""
 
@@ -96,18 +99,22 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
 def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:
     """Panels of columns and register tiles of rows to a task, all about equal."""
     columns = -(-(s.n or ASSUMED) // nr)
-    rows = -(-(s.m or ASSUMED) // mr)
-    wide = {-(-columns // chunks) for chunks in range(1, columns + 1)}
+    wide = {_even(columns, panels) for panels in range(1, most + 1)}
+    if s.m is None:
+        long = {row_tiles} if s.scratch else {row_tiles, 4 * row_tiles}
+    else:
+        rows = -(-s.m // mr)
+        long = {_even(rows, tiles) for tiles in range(1, row_tiles + 1)}
+        if not s.scratch:
+            long |= {-(-rows // tasks) for tasks in range(1, MOST_STRIPS + 1)}
     for panels in wide if s.n else {most}:
-        if panels > most:
-            continue
-        if s.m is None:
-            for tiles in (row_tiles,) if s.scratch else (row_tiles, 4 * row_tiles):
-                yield panels, tiles
-            continue
-        for tiles in {-(-rows // splits) for splits in range(1, rows + 1)}:
-            if tiles <= row_tiles or not s.scratch:
-                yield panels, tiles
+        for tiles in long:
+            yield panels, tiles
+
+
+def _even(count: int, most: int) -> int:
+    """At most `most` to a task, so that as many tasks have about equally many."""
+    return -(-count // -(-count // most))
 
 
 def _shares(s: Sizes, target: Target, columns: int) -> int:

@@ -11,8 +11,9 @@ from ...ir.target import Target
 class Blocking:
     """Block sizes of the schedules.
 
-    chunk: elements of one task of an elementwise kernel. columns, row_tiles: how many columns,
-    and how many register tiles above each other, a task of a product of matrices computes.
+    chunk: elements of one task of an elementwise kernel. columns: how many columns a task of a
+    product of matrices computes at most. row_tiles: how many register tiles above each other it
+    computes where its sums are kept in scratch, or where the number of rows is open.
     """
 
     chunk: int = 8192
