@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .emit import Emitter
 
 
+LINE = 64
+"""Bytes of a line of the caches."""
+
+
 def _row(e: Emitter, op: Any) -> MemRef:
     """The memref of a vector access, whose inner dimension must be contiguous."""
     m = e.memrefs[op.base]
@@ -34,8 +38,22 @@ def load(e: Emitter, op: vector.LoadOp) -> None:
 
 def store(e: Emitter, op: vector.StoreOp) -> None:
     ptr = _row(e, op).address(e.f, e.operands(op.indices))
-    value = op.vector
-    e.f.store(e.type(value), e.values[value], ptr, alignment(op), nontemporal(e, op))
+    ty, value, metadata = e.type(op.vector), e.values[op.vector], nontemporal(e, op)
+    if not metadata or alignment(op):
+        e.f.store(ty, value, ptr, alignment(op), metadata)
+        return
+    # Only whole lines can go around the caches, and a user's array may begin anywhere.
+    f = e.f
+    around, through, stored = f.label("around"), f.label("through"), f.label("stored")
+    address = f.emit(f"ptrtoint ptr {ptr} to i64")
+    f.branch_if(f.icmp("eq", "i64", f.emit(f"and i64 {address}, {LINE - 1}"), "0"), around, through)
+    f.place(around)
+    f.store(ty, value, ptr, LINE, metadata)
+    f.branch(stored)
+    f.place(through)
+    f.store(ty, value, ptr)
+    f.branch(stored)
+    f.place(stored)
 
 
 def maskedload(e: Emitter, op: vector.MaskedLoadOp) -> None:

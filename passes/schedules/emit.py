@@ -307,7 +307,6 @@ class Emitter(ConditionWriter):
             stored = self.do(vector.StoreOp.create(operands=[value, base, *at]))
             if memory.memref in self.streamed and is_aligned(memory, indices, lane):
                 stored.properties["nontemporal"] = TRUE
-                stored.attributes["alignment"] = IntegerAttr(LINE, i64)
         else:
             self.do(vector.MaskedStoreOp.create(operands=[base, *at, lane.mask, value]))
 

@@ -30,7 +30,7 @@ def itemsize(element: Attribute) -> int:
 
 
 def is_large(memory: Memory) -> bool:
-    """Whether memory is known to be large; it is aligned then, too."""
+    """Whether memory is known to be large."""
     size = itemsize(memory.element)
     for extent in memory.shape:
         size *= extent.constant or 0
@@ -38,7 +38,7 @@ def is_large(memory: Memory) -> bool:
 
 
 def is_aligned(memory: Memory, indices: Sequence[Ix], lane: Lane) -> bool:
-    """Whether the vectors along a lane are whole lines."""
+    """Whether the vectors along a lane are whole lines, if the memory begins with one."""
     size = itemsize(memory.element)
     if not lane.aligned or lane.width * size % LINE:
         return False

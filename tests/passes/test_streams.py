@@ -27,3 +27,14 @@ def test_elementwise(extra: int) -> None:
     data = np.arange(LARGE // 4 + extra, dtype=np.float32)
     out = calque.compile(lambda x: x * 2 + 1)(calque.from_numpy(data)).numpy()
     np.testing.assert_array_equal(out, data * 2 + 1)
+
+
+def test_arrays_that_begin_inside_of_a_line() -> None:
+    """Large results written into a user's memory, wherever it begins."""
+    double = calque.compile(lambda x: x.mul_(2))
+    memory = np.ones(LARGE // 4 + 64, np.float32)
+    for start in (0, 1, 4, 16):
+        array = memory[start : start + LARGE // 4]
+        before = array.copy()
+        double(calque.from_numpy(array))
+        np.testing.assert_array_equal(array, before * 2)
