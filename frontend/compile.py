@@ -20,11 +20,12 @@ from .pytree import flatten
 from .storage import Storage
 from .tensor import Tensor
 from .trace import current_trace
+from .traced import check_escape
 
 if TYPE_CHECKING:
     from .compiled_module import CompiledModule
     from .nn.module import Module
-    from .specialize import Entry
+    from .specialize import Entry, Route
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,8 +36,8 @@ class CompiledFunction(Generic[P, R]):
 
     A second size of an argument's dimension makes that dimension dynamic. `compiles` counts
     compilations; `ir(stage)` and `explain()` show the program of the latest call. With the
-    environment variable CALQUE_CHECK=stale each call is traced again, and refused where the
-    program would be another one.
+    environment variable CALQUE_CHECK=stale, read when the function is made, each call is traced
+    again, and refused where the program would be another one.
     """
 
     def __init__(self, function: Callable[P, R], name: str | None = None) -> None:
@@ -44,27 +45,39 @@ class CompiledFunction(Generic[P, R]):
         self._function = function
         self._name = name or getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Any, list[Entry]] = {}
-        self._latest: Entry | None = None
+        self._route: Route | None = None  # of the latest call
+        self._checked = os.environ.get("CALQUE_CHECK") == "stale"
         self._compiling = threading.RLock()
         self.compiles = 0
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if current_trace() is not None:
             return self._function(*args, **kwargs)
+        route, leaves = self._route, args
+        if route is None or kwargs or self._checked or not route.recognizes(args):
+            route, leaves = self._find_route(args, kwargs)
+            self._route = route
+        return route.run(leaves)
+
+    def _find_route(self, args: Any, kwargs: Any) -> tuple[Route, Any]:
+        """The general way: a route for any arguments, and the tensors among these."""
         leaves: list[Any] = []
         spec = flatten((args, kwargs), leaves)
+        plain = not kwargs and all(isinstance(x, Tensor) for x in args)
         leaves = [x if isinstance(x, Tensor) else _number(x) for x in leaves]
+        for x in leaves:
+            check_escape(x)
         aliases = pattern_of(leaves)
         key = (spec, tuple(map(_structure, leaves)), is_grad_enabled(), aliases)
         known = self._entries.setdefault(key, [])
         entry = self._find(known, leaves)
         if entry is None:
             with self._compiling:  # two threads that need one program compile it once
-                entry = self._find(known, leaves) or self._compile(spec, leaves, known, aliases)
-        elif os.environ.get("CALQUE_CHECK") == "stale":
+                entry = self._find(known, leaves)
+                entry = entry or self._compile(spec, leaves, known, aliases, plain)
+        elif self._checked:
             self._check(entry, spec, leaves, aliases)
-        self._latest = entry
-        return entry.run(leaves)
+        return entry.route(leaves), leaves
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}, {self.compiles} compilations>"
@@ -85,6 +98,7 @@ class CompiledFunction(Generic[P, R]):
         leaves: Sequence[Tensor],
         known: list[Entry],
         aliases: Pattern | None,
+        plain: bool,
     ) -> Entry:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
         env = sym.SymEnv(examples)
@@ -97,7 +111,7 @@ class CompiledFunction(Generic[P, R]):
         self.compiles += 1
         from .specialize import Entry  # brings the compiler along
 
-        entry = Entry(captured, self._name)
+        entry = Entry(captured, self._name, plain and aliases is None)
         known.append(entry)
         del known[:-_KEPT]
         return entry
@@ -120,9 +134,9 @@ class CompiledFunction(Generic[P, R]):
 
     @property
     def _entry(self) -> Entry:
-        if self._latest is None:
+        if self._route is None:
             raise RuntimeError(f"{self._name} was not called yet: there is no program to show")
-        return self._latest
+        return self._route.entry
 
     def ir(self, stage: str = "graph") -> str:
         """The text of a stage: "graph", "linalg", "kernel", "llvm" or "asm"."""

@@ -1,4 +1,9 @@
-"""One compiled structure of a call: does it fit, and how is it run."""
+"""One compiled structure of a call: does it fit, and how is it run.
+
+An `Entry` is a program, for all sizes that its symbols can take; a `Route` is one with the sizes
+filled in. Most calls are like the one before: its route recognizes them, without the general way
+that flattens arguments, makes a key of them, and looks at every size.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +14,61 @@ from typing import Any, TypeAlias
 
 from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
-from ..runtime.executable import Call
 from ..runtime.memory import Buffer
 from .capture import Captured, Passed, Result, Returned
 from .driver import Program, compile_graph
 from .eager import contiguous
 from .errors import run
+from .gradmode import is_grad_enabled
+from .guards import Epoch
 from .overlap import NUMBER
-from .pytree import unflatten
+from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
 
 # Of a new result: meta, strides, bytes; None for state, which is written where it is.
 _Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | None
 
+# Routes that an entry keeps, for different sizes.
+_KEPT = 256
+
 
 class Entry:
-    """A captured program with its native code."""
+    """A captured program with its native code. `plain` says that its calls have tensors as their
+    arguments and nothing else, none of which share memory."""
 
-    def __init__(self, captured: Captured, name: str) -> None:
+    def __init__(self, captured: Captured, name: str, plain: bool) -> None:
         self.captured = captured
         self.name = name
         self.program: Program = compile_graph(captured.module())
         self.backward_program: Program | None = None
-        inputs = captured.inputs
+        inputs, trace = captured.inputs, captured.trace
         self._arguments = len(captured.argument_metas)
         self._state = [(i, e.tensor) for i, e in enumerate(inputs) if e.tensor is not None]
-        # Arguments that share memory with captured tensors, without being them.
-        self._memory = {id(t._storage) for _, t in self._state}
-        self._overlaps = {i for i, _ in captured.trace.overlaps}
         self._metas = [t._meta for _, t in self._state]
+        self._views = list(trace.views.values())
+        # Found anew when something changed since this epoch: the memory of captured tensors, by
+        # id, and whether they are still of their shapes and dtypes.
+        self._epoch = Epoch.value
+        self._memory = self._find_memory()
+        self._state_fits = True
+        # Arguments that share memory with captured tensors, without being them.
+        self._overlaps = {i for i, _ in trace.overlaps}
+        self.plain = plain and not self._overlaps and not trace.shared
         self._numbers = [
             (i, e.getter, ctypes.c_double()) for i, e in enumerate(inputs) if e.getter is not None
         ]
         self._grads = [(i, e.owner) for i, e in enumerate(inputs) if e.owner is not None]
         self._grad_metas = [
-            (captured.trace.owner(t), None if g is None else g._meta)
-            for t, g in captured.trace.read_grads.values()
+            (trace.owner(t), None if g is None else g._meta) for t, g in trace.read_grads.values()
         ]
+        written = [r for r in captured.results if r.role == "state"]
+        owned = [(r, inputs[r.alias].tensor) for r in written if r.alias is not None]
+        self._written_state = [tensor for _, tensor in owned if tensor is not None]
+        self._written_others = [result for result, tensor in owned if tensor is None]
+        self._new_grads = [(k, r) for k, r in enumerate(captured.results) if r.role == "grad"]
+        self._single = captured.returned[0] if captured.out_spec is LEAF else None
         self._guards = captured.size_guards
-        self._symbols = self.program.symbols
         # Where each size symbol is read: (argument, dimension).
         places: dict[str, tuple[int, int]] = {}
         for i, meta in enumerate(captured.argument_metas):
@@ -56,17 +76,8 @@ class Entry:
                 if isinstance(size, Expr):
                     places.setdefault(str(size), (i, d))
         self._places = places
-        self._order = [places[s] for s in self._symbols]
-        self._layouts: dict[tuple[int, ...], list[_Layout]] = {}
-
-    def _state_fits(self, leaves: Sequence[Tensor]) -> bool:
-        for owner, meta in self._grad_metas:
-            grad = _tensor(owner, leaves)._grad
-            if (None if grad is None else grad._meta) != meta:
-                return False
-        return all(
-            t._meta is m or t._meta == m for (_, t), m in zip(self._state, self._metas, strict=True)
-        )
+        self._order = [places[s] for s in self.program.symbols]
+        self._routes: dict[tuple[int, ...], Route] = {}
 
     def matches(self, leaves: Sequence[Tensor]) -> bool:
         """Whether a call with these tensors can run this program."""
@@ -80,69 +91,60 @@ class Entry:
                     return False
         if not all(guard.holds(sizes) for guard in self._guards):
             return False
+        self._look_at_state()
         overlaps = {i for i, x in enumerate(leaves) if id(x._storage) in self._memory}
         if overlaps != self._overlaps:
             return False
         if any(leaves[i]._storage is not storage for i, storage in self.captured.trace.shared):
             return False
-        return self.captured.guards.hold() and self._state_fits(leaves)
+        return self.holds(leaves)
 
-    def run(self, leaves: Sequence[Tensor]) -> Any:
-        """Call the native code; returns what the function returned."""
-        captured = self.captured
+    def apart(self, memory: set[int]) -> bool:
+        """Whether none of these storages, by id, is that of a captured tensor."""
+        self._look_at_state()
+        return memory.isdisjoint(self._memory)
+
+    def holds(self, leaves: Sequence[Tensor]) -> bool:
+        """Whether all that the program depends on besides its arguments is as it was."""
+        self._look_at_state()
+        if not self._state_fits or not self.captured.guards.hold():
+            return False
+        for owner, meta in self._grad_metas:
+            grad = _tensor(owner, leaves)._grad
+            if (None if grad is None else grad._meta) != meta:
+                return False
+        return True
+
+    def _look_at_state(self) -> None:
+        if self._epoch != Epoch.value:
+            self._epoch = Epoch.value
+            self._memory = self._find_memory()
+            fits = (t._meta == m for (_, t), m in zip(self._state, self._metas, strict=True))
+            self._state_fits = all(fits) and all(t._base is base for t, base in self._views)
+
+    def _find_memory(self) -> set[int]:
+        return {id(t._storage) for _, t in self._state}
+
+    def route(self, leaves: Sequence[Tensor]) -> Route:
+        """The program for the sizes of these tensors; kept after the first time."""
         sizes = tuple([leaves[i]._sizes[d] for i, d in self._order])
-        call = self.program.prepare(sizes)
-        keep, pointers = self._gather(leaves)
-        outputs: list[Any] = []
-        for result, layout in zip(captured.results, self._layout(sizes, call), strict=True):
-            if layout is None:
-                pointers.append(pointers[result.alias])  # type: ignore[index]
-                outputs.append(None)
-                continue
-            meta, strides, nbytes = layout
-            buffer = Buffer.empty(nbytes)
-            pointers.append(buffer.ptr)
-            outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
-        run(call, pointers)
-        self._commit(leaves, keep, outputs)
-        returned = [self._returned(slot, leaves, outputs) for slot in captured.returned]
-        if captured.backward is not None:
-            from .joint import attach
-
-            attach(self, sizes, leaves, outputs)
-        return unflatten(captured.out_spec, returned)
-
-    def _layout(self, sizes: tuple[int, ...], call: Call) -> list[_Layout]:
-        """What the results look like for values of the symbols; kept after the first time."""
-        found = self._layouts.get(sizes)
+        found = self._routes.get(sizes)
         if found is None:
-            if len(self._layouts) >= _KEPT:
-                self._layouts.clear()
-            count = len(self.captured.inputs)
-            found = self._layouts[sizes] = [
-                None if result.role == "state" else _layout(meta, call.shapes[count + k])
-                for k, (result, meta) in enumerate(
-                    zip(self.captured.results, self.program.outputs, strict=True)
-                )
-            ]
+            if len(self._routes) >= _KEPT:
+                self._routes.clear()
+            found = self._routes[sizes] = Route(self, sizes, leaves)
         return found
 
-    def _returned(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
-        """What a returned leaf is after a call."""
-        if isinstance(slot, Passed):
-            leaf = leaves[slot.index]
-            return leaf.item() if leaf._chain is NUMBER else leaf
-        if isinstance(slot, Expr):
-            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
-        return outputs[slot] if isinstance(slot, int) else slot
-
-    def _gather(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """The argument tensors as they are passed, and a pointer for each input."""
+    def gather(
+        self, leaves: Sequence[Tensor], strides: Sequence[tuple[int, ...]]
+    ) -> tuple[list[Tensor], list[int]]:
+        """The argument tensors as they are passed, and a pointer for each input. `strides` are
+        those that most contiguous arguments have: others are looked at closely."""
         keep: list[Tensor] = []
         pointers = [0] * len(self.captured.inputs)
         for i in range(self._arguments):
             x = leaves[i]
-            if not is_contiguous(x._sizes, x._strides):
+            if x._strides != strides[i] and not is_contiguous(x._sizes, x._strides):
                 if self.captured.inputs[i].storage.version:
                     raise RuntimeError(
                         f"argument {self.captured.inputs[i].name} is written in place, so it must "
@@ -166,38 +168,114 @@ class Entry:
             pointers[i] = ctypes.addressof(slot)
         return keep, pointers
 
-    def _commit(
+    def commit(
         self, leaves: Sequence[Tensor], arguments: Sequence[Tensor], outputs: Sequence[Any]
     ) -> None:
         """Count the writes and move gradients to where the function left them."""
-        captured = self.captured
-        for result in captured.results:
-            if result.role == "state":
-                self._written(result, leaves, arguments)._storage.version += 1
-        for owner in captured.cleared:
+        for tensor in self._written_state:
+            tensor._storage.version += 1
+        for result in self._written_others:
+            self._written(result, leaves, arguments)._storage.version += 1
+        for owner in self.captured.cleared:
             _tensor(owner, leaves)._grad = None
-        for result, output in zip(captured.results, outputs, strict=True):
-            if result.role == "grad":
-                assert result.owner is not None
-                _tensor(result.owner, leaves)._grad = output
+        for k, result in self._new_grads:
+            assert result.owner is not None
+            _tensor(result.owner, leaves)._grad = outputs[k]
 
     def _written(
         self, result: Result, leaves: Sequence[Tensor], arguments: Sequence[Tensor]
     ) -> Tensor:
-        """The tensor whose memory a state result was written into."""
+        """The tensor, not a captured one, whose memory a state result was written into."""
         assert result.alias is not None
-        entry = self.captured.inputs[result.alias]
-        if entry.tensor is not None:
-            return entry.tensor
-        if entry.owner is not None:
-            grad = _tensor(entry.owner, leaves)._grad
-            assert grad is not None
-            return grad
-        return arguments[result.alias]
+        owner = self.captured.inputs[result.alias].owner
+        if owner is None:
+            return arguments[result.alias]
+        grad = _tensor(owner, leaves)._grad
+        assert grad is not None
+        return grad
+
+    def returned(self, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
+        """What the function returns, after a call."""
+        if type(self._single) is int:
+            return outputs[self._single]
+        slots = self.captured.returned
+        return unflatten(self.captured.out_spec, [self._leaf(s, leaves, outputs) for s in slots])
+
+    def _leaf(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
+        """What a returned leaf is after a call."""
+        if isinstance(slot, Passed):
+            leaf = leaves[slot.index]
+            return leaf.item() if leaf._chain is NUMBER else leaf
+        if isinstance(slot, Expr):
+            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
+        return outputs[slot] if isinstance(slot, int) else slot
 
 
-# Layouts that an entry keeps, for different sizes.
-_KEPT = 256
+class Route:
+    """A program with its sizes filled in: what a call with such sizes does."""
+
+    __slots__ = (
+        "_call", "_grad_mode", "_layouts", "_metas", "_sizes", "_strides", "_tracked", "entry",
+    )  # fmt: skip
+
+    def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
+        self.entry = entry
+        self._sizes = sizes
+        # What `recognizes` compares.
+        self._metas = [x._meta for x in leaves]
+        self._tracked = [x._requires_grad for x in leaves]
+        self._grad_mode = is_grad_enabled()
+        self._strides = [contiguous_strides(x._sizes) for x in leaves]
+        self._call = entry.program.prepare(sizes)
+        shapes = self._call.shapes[len(entry.captured.inputs) :]
+        results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
+        self._layouts = [
+            None if result.role == "state" else _layout(meta, shape)
+            for result, meta, shape in results
+        ]
+
+    def recognizes(self, args: Sequence[Any]) -> bool:
+        """Whether a call with these arguments, none of them by name, goes the same way as the one
+        that the route was made for. Where it says no, the general way may still lead here."""
+        entry = self.entry
+        if not entry.plain or len(args) != len(self._metas):
+            return False
+        if self._grad_mode is not is_grad_enabled():
+            return False
+        memory = set()
+        for x, meta, tracked in zip(args, self._metas, self._tracked, strict=True):
+            if (
+                not isinstance(x, Tensor)
+                or x._is_traced
+                or (x._meta is not meta and x._meta != meta)
+                or x._requires_grad is not tracked
+            ):
+                return False
+            memory.add(id(x._storage))
+        return len(memory) == len(args) and entry.apart(memory) and entry.holds(args)
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Call the native code; returns what the function returned."""
+        entry = self.entry
+        keep, pointers = entry.gather(leaves, self._strides)
+        outputs: list[Any] = []
+        for k, layout in enumerate(self._layouts):
+            if layout is None:
+                pointers.append(pointers[entry.captured.results[k].alias])  # type: ignore[index]
+                outputs.append(None)
+                continue
+            meta, strides, nbytes = layout
+            buffer = Buffer.empty(nbytes)
+            pointers.append(buffer.ptr)
+            outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
+        run(self._call, pointers)
+        entry.commit(leaves, keep, outputs)
+        out = entry.returned(leaves, outputs)
+        if entry.captured.backward is not None:
+            from .joint import attach
+
+            attach(entry, self._sizes, leaves, outputs)
+        return out
 
 
 def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:

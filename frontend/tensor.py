@@ -16,6 +16,7 @@ import numpy as np
 from ..ir.dtype import DType
 from ..ir.op import Op
 from ..ir.types import TensorMeta
+from .guards import Epoch
 from .methods import Methods
 from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
 from .symint import Size, wrap
@@ -31,15 +32,16 @@ class Tensor(Methods):
     _meta: TensorMeta
     _storage: Storage | TracedStorage
     _strides: Ints
-    _offset: int
-    _chain: tuple[ViewStep, ...]
-    _base: Tensor | None
-    _view: tuple[type[Op], dict[str, Any]] | None
-    _seen: int  # of a view: how many of its storage's `rebased` it knows; -1 for detached ones
-    _requires_grad: bool
-    _grad: Tensor | None
-    _grad_fn: GradNode | None
-    _output: int
+    # What most tensors do not have is the class's, which makes them quicker to make.
+    _offset: int = 0
+    _chain: tuple[ViewStep, ...] = ()
+    _base: Tensor | None = None
+    _view: tuple[type[Op], dict[str, Any]] | None = None
+    _seen: int = 0  # of a view: how many of its storage's `rebased` it knows; -1 for detached ones
+    _requires_grad: bool = False
+    _grad: Tensor | None = None
+    _grad_fn: GradNode | None = None
+    _output: int = 0
 
     __array_priority__ = 1000  # NumPy arrays defer to our operators
 
@@ -48,10 +50,12 @@ class Tensor(Methods):
         cls, storage: Storage, meta: TensorMeta, strides: Ints | None = None, offset: int = 0
     ) -> Tensor:
         """A tensor over memory; row-major strides where none are given."""
-        self = Tensor._blank(meta)
+        self = object.__new__(cls)
+        self._meta = meta
         self._storage = storage
         self._strides = contiguous_strides(self._sizes) if strides is None else strides
-        self._offset = offset
+        if offset:
+            self._offset = offset
         return self
 
     @classmethod
@@ -69,10 +73,6 @@ class Tensor(Methods):
     def _blank(cls, meta: TensorMeta) -> Tensor:
         self = object.__new__(cls)
         self._meta = meta
-        self._base = self._view = self._grad = self._grad_fn = None
-        self._requires_grad = False
-        self._output = self._offset = self._seen = 0
-        self._chain = ()
         return self
 
     # ---- what operators ask ---------------------------------------------------------------
@@ -350,6 +350,8 @@ class Tensor(Methods):
             return  # `x.data -= y`
         if value._is_traced or self._is_traced:
             raise RuntimeError("assigning .data is not possible while tracing; use copy_()")
+        Epoch.bump()
+        self._base = self._view = None
         self._storage, self._strides = value._storage, value._strides
         self._offset, self._meta = value._offset, value._meta
 

@@ -55,6 +55,7 @@ class Trace:
         # Gradients that were read before they were written: None, or an input.
         self.read_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
+        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # captured views by id, and their bases
         self.numbers: dict[Any, Tensor] = {}
         self.closed = False
         self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
@@ -122,6 +123,8 @@ class Trace:
         storage = tensor._storage
         assert isinstance(storage, Storage)
         found = self.lifted.get(id(storage))
+        if tensor._base is not None:
+            self.views[id(tensor)] = (tensor, tensor._base)
         if found is None:
             whole = tensor if tensor._base is None else root(tensor)
             passed = self._passed(whole)

@@ -261,3 +261,49 @@ def test_gradients_taken_inside_need_none_outside() -> None:
     assert not out.requires_grad
     assert out.tolist() == [2.0, 4.0]
     assert f.program.backward is None
+
+
+def test_a_call_is_recognized_only_where_it_means_the_same() -> None:
+    """After a first call, each of these differs from it in one thing that matters."""
+    w = calque.arange(6.0).reshape(2, 3)
+    weight = {"w": w}
+    scale = 2.0
+
+    @calque.compile
+    def f(a: Any, b: Any = None) -> Any:
+        if isinstance(a, list):
+            a, b = a
+        first = a * scale + weight["w"]
+        return first if b is None else first - b
+
+    def same(*args: Any, **kwargs: Any) -> Any:
+        wanted, got = f._function(*args, **kwargs), f(*args, **kwargs)
+        assert got.tolist() == wanted.tolist()
+        assert (got.dtype, got.requires_grad) == (wanted.dtype, wanted.requires_grad)
+        return got
+
+    x, y = calque.ones(2, 3), calque.full((2, 3), 5.0)
+    same(x, y)
+    for args in (
+        (x, y), ([x, y],), (x,), (x, x), (w, y), (x, w), (x, y[:1]), (x.double(), y), (x, 3.0),
+        (calque.ones(3, 2).t(), y), (calque.ones(4, 3)[1:3], y), (calque.ones(2, 3), y),
+    ):  # fmt: skip
+        same(x, y)
+        same(*args)
+    same(a=x, b=y)
+    tracked = calque.ones(2, 3).requires_grad_()
+    assert same(tracked, y).grad_fn is not None
+    with calque.no_grad():
+        assert same(tracked, y).grad_fn is None
+    with pytest.raises(RuntimeError, match="on the same device"):
+        f(x.to("meta"), y.to("meta"))
+    same(x, y)
+    scale = 3.0
+    same(x, y)
+    w.data = calque.ones(1, 3)
+    same(x, y)
+    leaked: list[Any] = []
+    calque.compile(lambda v: leaked.append(v * 1))(x)
+    same(x, y)
+    with pytest.raises(RuntimeError, match="outside of the function"):
+        f(leaked[0], y)

@@ -154,11 +154,10 @@ def test_compiled_methods_are_methods() -> None:
 
 
 def test_stale_programs_are_found_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALQUE_CHECK", "stale")
     table = {"k": 2.0, "w": calque.ones(2)}
     f = calque.compile(lambda x: x * table["k"] + table["w"])
     x = calque.ones(2)
-    f(x)
-    monkeypatch.setenv("CALQUE_CHECK", "stale")
     assert f(x).tolist() == [3, 3]
     for key, value in (("k", 5.0), ("w", calque.zeros(2))):
         before, table[key] = table[key], value
