@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from ..runtime.executable import Call, KernelError
 
+# How the messages begin that speak of an index; a target is the index of its class.
+_INDEX = ("index", "Index", "Target")
+
 
 def run(call: Call, pointers: Sequence[int]) -> None:
     """Run a prepared call; a failed check raises IndexError or RuntimeError as PyTorch would."""
     try:
         call.run(pointers)
     except KernelError as error:
-        kind = IndexError if error.message.lower().startswith("index") else RuntimeError
+        kind = IndexError if error.message.startswith(_INDEX) else RuntimeError
         raise kind(str(error)) from None

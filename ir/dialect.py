@@ -32,6 +32,7 @@ from .ops.matmul import OPS as MATMUL
 from .ops.pool import OPS as POOL
 from .ops.product import OPS as PRODUCT
 from .ops.random import OPS as RANDOM
+from .ops.range import OPS as RANGE
 from .ops.reduce import OPS as REDUCE
 from .ops.scan import OPS as SCAN
 from .ops.scatter import OPS as SCATTER
@@ -58,6 +59,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *INDEX,
     *SCATTER,
     *RANDOM,
+    *RANGE,
     *CONTROL,
     *SCAN,
     *CUSTOM,

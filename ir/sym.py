@@ -169,6 +169,17 @@ def fixed(x: Dim) -> int:
     return value
 
 
+def shown(x: Dim) -> str:
+    """A size as messages show it: the one that was met, where its symbols have examples."""
+    env = current_env()
+    if isinstance(x, int) or env is None:
+        return str(x)
+    try:
+        return str(evaluate(x, env.examples))
+    except KeyError:
+        return str(x)
+
+
 def less(a: Dim, b: Dim) -> bool:
     """Whether a < b, guarded where only the example tells."""
     if isinstance(a, int) and isinstance(b, int):
@@ -200,6 +211,7 @@ __all__ = [
     "product",
     "same",
     "same_shape",
+    "shown",
     "smax",
     "smin",
     "substitute",

@@ -21,6 +21,7 @@ from ..ir.ops.index import CheckIndex, Gather, Take
 from ..ir.ops.matmul import Matmul
 from ..ir.ops.pool import Pool
 from ..ir.ops.random import RandomBits
+from ..ir.ops.range import CheckRange
 from ..ir.ops.reduce import Reduction
 from ..ir.ops.scatter import Update
 from ..ir.ops.shape import Concatenate, Pad
@@ -43,6 +44,7 @@ _KINDS: tuple[tuple[type[Op], Kind], ...] = (
     (Elementwise, "map"),
     (RandomBits, "lookup"),
     (CheckIndex, "lookup"),
+    (CheckRange, "lookup"),
     (Take, "lookup"),
     (Gather, "lookup"),
     (Pad, "lookup"),

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import ops
+from ...ir.ops._elementwise import torch_name
 from ..tensor import Tensor
+from ._loss_checks import (
+    check_class_weight,
+    check_elements,
+    check_smoothing,
+    check_weighted,
+    checked_targets,
+    same_sizes,
+    warn_of_broadcasting,
+)
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
@@ -20,12 +30,14 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)²."""
+    warn_of_broadcasting(input, target)
     difference = input - target
     return _reduce(difference * difference, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|."""
+    warn_of_broadcasting(input, target)
     return _reduce(ops.abs(input - target), reduction)
 
 
@@ -33,6 +45,9 @@ def smooth_l1_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
     """Squared below beta, absolute above."""
+    if beta < 0.0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    warn_of_broadcasting(input, target)
     d = ops.abs(input - target)
     if beta == 0.0:
         return _reduce(d, reduction)
@@ -49,12 +64,21 @@ def cross_entropy(
 ) -> Tensor:
     """Negative log likelihood of classes (dimension 1) under softmax(input).
 
-    target holds class numbers, or probabilities where it is floating-point.
+    target holds class numbers, or, where it has the shape of the input, probabilities.
     """
     dim = 0 if input.dim() == 1 else 1
-    log_p = ops.log_softmax(input, dim)
-    if target.is_floating_point():
+    check_smoothing(label_smoothing)
+    if same_sizes(input, target):
+        if not target.is_floating_point():
+            raise RuntimeError(
+                "Expected floating point type for target with class probabilities, got "
+                f"{torch_name(target.dtype)}"
+            )
+        check_class_weight(input, weight)
+        log_p = ops.log_softmax(input, dim)
         return _soft_cross_entropy(log_p, target, weight, reduction, label_smoothing, dim)
+    target = checked_targets(input, target)
+    log_p = ops.log_softmax(input, dim)
     loss = nll_loss(log_p, target, weight, ignore_index, reduction)
     if label_smoothing == 0.0:
         return loss
@@ -98,11 +122,8 @@ def nll_loss(
 ) -> Tensor:
     """-input[target], input being log-probabilities with classes in dimension 1."""
     dim = 0 if input.dim() == 1 else 1
-    if target.dim() != input.dim() - 1:
-        raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0] if target.dim() else 1})."
-        )
+    target = checked_targets(input, target)
+    check_class_weight(input, weight)
     kept = ops.ne(target, ignore_index)
     safe = ops.where(kept, target, 0)
     picked = -ops.pick(input, dim, safe)
@@ -126,11 +147,20 @@ def _weight_sum(loss: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """-(target * log(input) + (1 - target) * log(1 - input)), logarithms at least -100."""
+    """-(target * log(input) + (1 - target) * log(1 - input)), logarithms at least -100.
+
+    Elements of both have to lie between 0 and 1.
+    """
+    check_elements(input, target)
+    input = ops.check_range(input, 0.0, 1.0, "all elements of input should be between 0 and 1")
+    if target.is_floating_point():
+        message = "all elements of target should be between 0 and 1"
+        target = ops.check_range(target, 0.0, 1.0, message)
     log_p = ops.maximum(ops.log(input), -100.0)
     log_q = ops.maximum(ops.log1p(-input), -100.0)
     loss = -(target * log_p + (1 - target) * log_q)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    loss = loss if weight is None else check_weighted(loss * weight, input)
+    return _reduce(loss, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -141,12 +171,14 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Binary cross entropy of sigmoid(input), computed stably."""
+    check_elements(input, target)
     soft = ops.log1p(ops.exp(-ops.abs(input))) + ops.maximum(-input, 0.0)
     if pos_weight is None:
         loss = (1 - target) * input + soft
     else:
         loss = (1 - target) * input + (1 + (pos_weight - 1) * target) * soft
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    loss = check_weighted(loss if weight is None else loss * weight, input)
+    return _reduce(loss, reduction)
 
 
 def kl_div(

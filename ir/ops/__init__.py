@@ -29,6 +29,7 @@ from .pooling import avg_pool, max_pool, max_pool_indices
 from .power import pow
 from .product import prod
 from .random import bernoulli, normal, randint, random_bits, uniform
+from .range import check_range
 from .reduce import all, amax, amin, any, sum, sum_to
 from .rounding import ceil, floor, floor_divide, remainder, round, trunc
 from .scatter import index_add, index_copy, scatter, scatter_add
@@ -78,6 +79,7 @@ __all__ = [
     "cast",
     "ceil",
     "check_index",
+    "check_range",
     "chunk",
     "clamp",
     "concatenate",

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtype as dt
 from ..dtype import DType
 from ..op import Op, Value, bind, meta
-from ..sym import Dim, Expr, same
+from ..sym import Dim, Expr, same, shown
 from ..types import Shape, TensorMeta
 
 Number: TypeAlias = bool | int | float
@@ -41,8 +41,8 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
                 out[i] = d
             elif not same(d, 1):
                 raise RuntimeError(
-                    f"The size of tensor a ({out[i]}) must match the size of tensor b ({d}) "
-                    f"at non-singleton dimension {i}"
+                    f"The size of tensor a ({shown(out[i])}) must match the size of tensor b "
+                    f"({shown(d)}) at non-singleton dimension {i}"
                 )
     return tuple(out)
 
@@ -164,4 +164,4 @@ def static(shape: Shape) -> tuple[int, ...]:
 
 def sizes(shape: Shape) -> str:
     """A shape as messages show it."""
-    return f"[{', '.join(map(str, shape))}]"
+    return f"[{', '.join(map(shown, shape))}]"

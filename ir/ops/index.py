@@ -195,6 +195,11 @@ class Gather(Op):
     ATTRS = {"dim": INT}
     SAVED = ((1,), ())
 
+    @staticmethod
+    def refusal(dim: int, size: Dim) -> str:
+        """The message for an index that is out of range; native code knows no index."""
+        return out_of_bounds(dim, size)
+
     @classmethod
     def infer(cls, *metas: TensorMeta, dim: int) -> TensorMeta:
         x, index = metas
@@ -210,7 +215,7 @@ class Gather(Op):
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
         (x, index), (mx, mi) = node.operands, node.operand_metas
         dim = normalize_dim(node.attrs["dim"], mx.rank)
-        index = checked(b, index, mx.shape[dim], out_of_bounds(dim, mx.shape[dim]))
+        index = checked(b, index, mx.shape[dim], cls.refusal(dim, mx.shape[dim]))
 
         def body(s: BodyBuilder, at: SSAValue) -> SSAValue:
             places = [s.index(i) for i in range(mi.rank)]
@@ -240,6 +245,24 @@ class Gather(Op):
         for bad in (3, -1):
             index = np.full((1, 2), bad)
             yield Sample((x, index), {"dim": 0}, error=(IndexError, "out of bounds"))
+
+
+class Pick(Gather):
+    """The gather of cross entropy: the index is a target, one class for each row of x."""
+
+    name = "calque.pick"
+
+    @staticmethod
+    def refusal(dim: int, size: Dim) -> str:
+        known = f" for {size} classes" if isinstance(size, int) else ""
+        return f"Target is out of bounds{known}."
+
+    @staticmethod
+    def REFERENCE(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+        bad = (index < 0) | (index >= x.shape[dim])
+        if bad.any():
+            raise IndexError(f"Target {index[bad][0]} is out of bounds.")
+        return Gather.REFERENCE(x, index, dim)
 
 
 def check_gather(name: str, x: TensorMeta, index: TensorMeta, dim: int) -> None:
@@ -347,4 +370,4 @@ def check_index(index: Value, size: Dim, dim: int = 0, *, wrap: bool = True) -> 
     return bind(CheckIndex, (index,), {"size": size, "dim": dim, "wrap": wrap})
 
 
-OPS: tuple[type[Op], ...] = (CheckIndex, Take, Gather)
+OPS: tuple[type[Op], ...] = (CheckIndex, Take, Gather, Pick)

@@ -11,7 +11,7 @@ from ..op import Value, bind, meta
 from ..sym import Dim, product
 from ..types import TensorMeta
 from ._common import broadcast_shapes, normalize_dim, sizes
-from .index import check_index, gather, take
+from .index import Pick, check_index, take
 from .scatter import IndexAdd, IndexCopy
 
 
@@ -64,7 +64,8 @@ def pick(x: Value, dim: int, index: Value) -> Value:
     m = meta(x)
     dim = normalize_dim(dim, m.rank)
     kept = meta(index).shape
-    return reshape(gather(x, dim, reshape(index, (*kept[:dim], 1, *kept[dim:]))), kept)
+    index = reshape(index, (*kept[:dim], 1, *kept[dim:]))
+    return reshape(bind(Pick, (x, index), {"dim": dim}), kept)
 
 
 class Selection:

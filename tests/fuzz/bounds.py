@@ -114,7 +114,9 @@ def _moved(
     return np.maximum(_reference(op, parts, attrs), 0)
 
 
-_INDEXED = frozenset(("calque.gather", "calque.take", "calque.scatter", "calque.index_copy"))
+_INDEXED = frozenset(
+    ("calque.gather", "calque.pick", "calque.take", "calque.scatter", "calque.index_copy")
+)
 
 
 def _sum(
@@ -197,8 +199,9 @@ def _accumulated(
 _MOVING = frozenset(
     (
         "calque.broadcast_to", "calque.reshape", "calque.transpose", "calque.slice", "calque.pad",
-        "calque.concatenate", "calque.slice_update", "calque.detach", "calque.gather",
-        "calque.take", "calque.scatter", "calque.index_copy", "calque.max_pool",
+        "calque.concatenate", "calque.slice_update", "calque.detach", "calque.check_range",
+        "calque.gather", "calque.pick", "calque.take", "calque.scatter", "calque.index_copy",
+        "calque.max_pool",
     )
 )  # fmt: skip
 _DISCRETE = frozenset(
