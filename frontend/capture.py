@@ -56,8 +56,15 @@ class Passed:
     index: int
 
 
+@dataclass(frozen=True)
+class Number:
+    """A returned leaf that is a Python number, computed from lifted ones: a result's index."""
+
+    index: int
+
+
 # A returned leaf: the index of its result, an argument, a size, or what it is on every call.
-Returned = int | Passed | Expr | float | Tensor
+Returned = int | Number | Passed | Expr | float | Tensor
 
 
 @dataclass
@@ -245,7 +252,7 @@ def _collect(
         if place is not None:
             returned.append(returned[place])
             continue
-        returned.append(len(results))
+        returned.append(Number(len(results)) if leaf.__calque_weak__ else len(results))
         results.append(Result(trace.value(leaf), "output", f"out_{len(results)}"))
     for index, entry in enumerate(trace.inputs):
         if entry.storage.version:

@@ -15,7 +15,7 @@ from ..runtime.memory import Buffer
 from .capture import Captured, capture
 from .gradmode import is_grad_enabled
 from .location import user_line
-from .overlap import NUMBER, Pattern, pattern_of
+from .overlap import Pattern, pattern_of
 from .pytree import flatten
 from .storage import Storage
 from .tensor import Tensor
@@ -164,13 +164,13 @@ def _number(value: float) -> Tensor:
 
     buffer = Buffer.wrap(np.asarray(value, np.float64).reshape(1))
     out = Tensor._concrete(Storage(buffer), TensorMeta((), dt.float64))
-    out._chain = NUMBER
+    out.__calque_weak__ = True
     return out
 
 
 def _structure(x: Tensor) -> tuple[Any, ...]:
     meta = x._meta
-    return (meta.dtype.name, len(meta.shape), meta.device, x._requires_grad, x._chain is NUMBER)
+    return (meta.dtype.name, len(meta.shape), meta.device, x._requires_grad, x.__calque_weak__)
 
 
 # Programs of one structure that are kept: of other modes, attributes, and sizes.

@@ -57,7 +57,9 @@ class RegionTrace(Trace):
         if isinstance(x, Tensor) and (
             isinstance(x._storage, Storage) or x._storage.trace is not self
         ):
-            return self.wrap(self.value(x), self.tracks(x))
+            inside = self.wrap(self.value(x), self.tracks(x))
+            inside.__calque_weak__ = x.__calque_weak__
+            return inside
         return x
 
     def tracks(self, tensor: Tensor) -> bool:

@@ -20,6 +20,7 @@ class TensorBase:
     if TYPE_CHECKING:
         _meta: TensorMeta
         _requires_grad: bool
+        __calque_weak__: bool
 
         @property
         def _is_traced(self) -> bool: ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..ir import ops
 from . import functions as fn
 from . import indexing, inplace
+from .lifted import operate
 from .methods_base import TensorBase, this
 
 if TYPE_CHECKING:
@@ -19,105 +21,105 @@ class Operators(TensorBase):
     # ---- arithmetic -----------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+        return operate(ops.add, self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
+        return operate(ops.add, other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
+        return operate(ops.sub, self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
+        return operate(ops.sub, other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
+        return operate(ops.mul, self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(other, self)
+        return operate(ops.mul, other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
+        return operate(ops.div, self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
+        return operate(ops.div, other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
+        return operate(ops.floor_divide, self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
+        return operate(ops.floor_divide, other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
+        return operate(ops.remainder, self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
+        return operate(ops.remainder, other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
+        return operate(ops.pow, self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
+        return operate(ops.pow, other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
+        return operate(ops.matmul, self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
+        return operate(ops.matmul, other, self)
 
     def __neg__(self) -> Tensor:
-        return ops.neg(self)
+        return operate(ops.neg, self)
 
     def __pos__(self) -> Tensor:
         return this(self)
 
     def __abs__(self) -> Tensor:
-        return ops.abs(self)
+        return operate(ops.abs, self)
 
     def __invert__(self) -> Tensor:
-        return ops.bitwise_not(self)
+        return operate(ops.bitwise_not, self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)
+        return operate(ops.bitwise_and, self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)
+        return operate(ops.bitwise_or, self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(self, other)
+        return operate(ops.bitwise_xor, self, other)
 
     __rxor__ = __xor__
 
     def __lshift__(self, other: Any) -> Tensor:
-        return ops.shift_left(self, other)
+        return operate(ops.shift_left, self, other)
 
     def __rshift__(self, other: Any) -> Tensor:
-        return ops.shift_right(self, other)
+        return operate(ops.shift_right, self, other)
 
     # ---- comparison -----------------------------------------------------------------------
 
     def __eq__(self, other: Any) -> Tensor:
-        return ops.eq(self, other)
+        return operate(ops.eq, self, other)
 
     def __ne__(self, other: Any) -> Tensor:
-        return ops.ne(self, other)
+        return operate(ops.ne, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return ops.lt(self, other)
+        return operate(ops.lt, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return ops.le(self, other)
+        return operate(ops.le, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return ops.gt(self, other)
+        return operate(ops.gt, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return ops.ge(self, other)
+        return operate(ops.ge, self, other)
 
     __hash__ = object.__hash__
 
@@ -248,34 +250,34 @@ class Operators(TensorBase):
     # ---- in place -------------------------------------------------------------------------
 
     def __iadd__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.add(self, other))
+        return _assign(ops.add, self, other)
 
     def __isub__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.sub(self, other))
+        return _assign(ops.sub, self, other)
 
     def __imul__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.mul(self, other))
+        return _assign(ops.mul, self, other)
 
     def __itruediv__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.div(self, other))
+        return _assign(ops.div, self, other)
 
     def __ifloordiv__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.floor_divide(self, other))
+        return _assign(ops.floor_divide, self, other)
 
     def __imod__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.remainder(self, other))
+        return _assign(ops.remainder, self, other)
 
     def __ipow__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.pow(self, other))
+        return _assign(ops.pow, self, other)
 
     def __iand__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.bitwise_and(self, other))
+        return _assign(ops.bitwise_and, self, other)
 
     def __ior__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.bitwise_or(self, other))
+        return _assign(ops.bitwise_or, self, other)
 
     def __ixor__(self, other: Any) -> Tensor:
-        return inplace.assign(this(self), ops.bitwise_xor(self, other))
+        return _assign(ops.bitwise_xor, self, other)
 
     # ---- indexing -------------------------------------------------------------------------
 
@@ -284,3 +286,11 @@ class Operators(TensorBase):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         indexing.set_(this(self), index, value)
+
+
+def _assign(function: Callable[..., Any], target: TensorBase, other: Any) -> Tensor:
+    """An operator in place; not on what stands for a number, which is left as it is."""
+    if target.__calque_weak__:
+        return NotImplemented
+    new = operate(function, target, other)
+    return new if new is NotImplemented else inplace.assign(this(target), new)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .tensor import Tensor
 
 Pattern = tuple[tuple[int, bool], ...]
-NUMBER: Any = ("a lifted number",)  # marks, in `_chain`, a Python float that is an argument
 
 
 def pattern_of(leaves: Sequence[Tensor]) -> Pattern | None:

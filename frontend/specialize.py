@@ -15,13 +15,12 @@ from typing import Any, TypeAlias
 from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
-from .capture import Captured, Passed, Result, Returned
+from .capture import Captured, Number, Passed, Result, Returned
 from .driver import Program, compile_graph
 from .eager import contiguous
 from .errors import run
 from .gradmode import is_grad_enabled
 from .guards import Epoch
-from .overlap import NUMBER
 from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
@@ -205,7 +204,9 @@ class Entry:
         """What a returned leaf is after a call."""
         if isinstance(slot, Passed):
             leaf = leaves[slot.index]
-            return leaf.item() if leaf._chain is NUMBER else leaf
+            return leaf.item() if leaf.__calque_weak__ else leaf
+        if isinstance(slot, Number):
+            return outputs[slot.index].item()
         if isinstance(slot, Expr):
             return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
         return outputs[slot] if isinstance(slot, int) else slot

@@ -42,6 +42,7 @@ class Tensor(Methods):
     _grad: Tensor | None = None
     _grad_fn: GradNode | None = None
     _output: int = 0
+    __calque_weak__: bool = False  # it stands for a Python float, and promotes as one
 
     __array_priority__ = 1000  # NumPy arrays defer to our operators
 

@@ -91,6 +91,7 @@ class Trace:
     def bind_argument(self, argument: Tensor, index: int, leaf: Tensor) -> None:
         """Say which tensor of the caller an argument is; gradients of leaves go there."""
         self._arguments[index] = argument
+        argument.__calque_weak__ = leaf.__calque_weak__
         self._memory.setdefault(id(leaf._storage), []).append((index, leaf))
         if leaf._requires_grad:
             argument.requires_grad_()
@@ -115,6 +116,7 @@ class Trace:
         if found is None:
             meta = TensorMeta((), dt.float64)
             found = Tensor._traced(self._input(name, "scalar", meta, getter=getter), meta)
+            found.__calque_weak__ = True
             self.numbers[key] = found
         return found
 

@@ -22,6 +22,11 @@ def is_number(x: Any) -> bool:
     return isinstance(x, _NUMBERS) and not isinstance(x, np.generic)
 
 
+def is_weak(x: Any) -> bool:
+    """Whether x is a tensor that stands for a Python float, and promotes as one."""
+    return getattr(x, "__calque_weak__", False)
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The common shape. Raises RuntimeError in PyTorch's words where there is none."""
     rank = max((len(s) for s in shapes), default=0)
@@ -83,6 +88,7 @@ def result_type(*operands: Value | Number) -> DType:
     """The promoted dtype of tensors and Python numbers (`torch.result_type`).
 
     Dimensioned tensors outrank 0-d tensors, and those outrank numbers, within a category.
+    A tensor that stands for a number is one.
     """
     dims: DType | None = None
     zeros: DType | None = None
@@ -90,6 +96,9 @@ def result_type(*operands: Value | Number) -> DType:
     for x in operands:
         if is_number(x):
             numbers.append(x)
+            continue
+        if is_weak(x):
+            numbers.append(0.0)
             continue
         m = meta(x)
         if m.rank:

@@ -267,3 +267,20 @@ def test_mistakes(name: str) -> None:
     wrong, error, message = WRONG[name]
     with pytest.raises(error, match=message):
         wrong(calque.tensor(X))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile])
+def test_operators_leave_what_is_no_tensor_to_python(wrap: Any) -> None:
+    x, nothing, text = calque.ones(2), None, "a"
+    assert wrap(lambda x: (x == nothing, x != nothing, nothing in [x]))(x) == (False, True, False)
+    with pytest.raises(TypeError, match=r"unsupported .* for \+: 'Tensor' and 'str'"):
+        wrap(lambda x: x + text)(x)
+    with pytest.raises(TypeError, match=r"unsupported .* for -=: 'Tensor' and 'NoneType'"):
+        wrap(lambda x: _subtract(x, nothing))(x)
+    with pytest.raises(TypeError, match="not supported between instances of 'Tensor' and 'str'"):
+        wrap(lambda x: x < text)(x)
+
+
+def _subtract(x: Any, y: Any) -> Any:
+    x -= y
+    return x
