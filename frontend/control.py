@@ -11,10 +11,16 @@ from typing import Any
 
 from xdsl.ir import Region, SSAValue
 
+from ..ir import dtype as dt
+from ..ir import ops
+from ..ir.dtype import DType
 from ..ir.op import Builder
 from ..ir.ops import control, select, stack
-from ..ir.ops.control import Yield
+from ..ir.ops._common import is_weak, sizes
+from ..ir.ops.control import Yield, expect_same
+from ..ir.ops.scan import CARRIED, NO_LENGTH, elements_of
 from ..ir.ops.scan import scan as emit_scan
+from ..ir.sym import same
 from ..ir.types import TensorMeta, meta_of, to_type
 from .pytree import flatten, unflatten
 from .storage import Storage
@@ -82,17 +88,16 @@ class _Traced:
     def __init__(
         self, parent: Trace, function: Callable[..., Any], metas: Sequence[TensorMeta],
         call: Callable[[Callable[..., Any], list[Tensor]], Any], grads: Sequence[bool],
+        numbers: Sequence[bool] = (),
     ) -> None:  # fmt: skip
         self.trace = RegionTrace(parent)
         with self.trace:
             args = [self.trace.argument(f"a{i}", m) for i, m in enumerate(metas)]
             for arg, grad in zip(args, grads, strict=True):
                 arg._requires_grad = grad
-            out: list[Any] = []
-            self.spec = flatten(call(function, args), out)
-            for leaf in out:
-                if not isinstance(leaf, Tensor):
-                    raise TypeError("a function given to cond, scan or while_loop returns tensors")
+            for arg, number in zip(args, numbers, strict=False):
+                arg.__calque_weak__ = number
+            out, self.spec = _returned(call(function, args))
             self.results = [self.trace.value(leaf) for leaf in out]
             self.requires_grad = [leaf._requires_grad for leaf in out]
         self.own = len(metas)
@@ -115,12 +120,52 @@ class _Traced:
         return Region(block)
 
 
-def _tensors(tree: Any) -> tuple[list[Tensor], Any]:
+def _returned(out: Any) -> tuple[list[Tensor], Any]:
+    """The tensors that a function returned, and their structure."""
     leaves: list[Any] = []
-    spec = flatten(tree, leaves)
+    spec = flatten(out, leaves)
+    if not all(isinstance(x, Tensor) for x in leaves):
+        raise TypeError("a function given to cond, scan or while_loop returns tensors")
+    return leaves, spec
+
+
+def _tensors(tree: Any, number: DType = dt.float32) -> tuple[list[Tensor], Any]:
+    """The leaves of a structure as tensors, numbers in the dtype `number`, and the structure."""
     from .creation import as_tensor
 
-    return [as_tensor(x) for x in leaves], spec
+    leaves: list[Any] = []
+    spec = flatten(tree, leaves)
+    return [as_tensor(x, number if _is_number(x) else None) for x in leaves], spec
+
+
+def _metas(tensors: Sequence[Tensor]) -> list[TensorMeta]:
+    return [x._meta for x in tensors]
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, float) or is_weak(x)
+
+
+def _operands(operands: Any, name: str) -> tuple[Any, ...]:
+    """The operands of a function. Raises TypeError where they are not listed."""
+    if not isinstance(operands, tuple | list):
+        raise TypeError(
+            f"{name}: expected a tuple or list of operands, got {type(operands).__name__}: write "
+            "(x,) for a single one"
+        )
+    return tuple(operands)
+
+
+def _predicate(pred: Any) -> Any:
+    """A bool, or a tensor of one as a 0-d bool tensor. Raises RuntimeError for others."""
+    if not isinstance(pred, Tensor):
+        return bool(pred)
+    if not same(pred._meta.numel, 1):
+        raise RuntimeError(
+            "Expected pred to be bool or single-element tensor, but got a tensor of shape "
+            f"{sizes(pred._meta.shape)}"
+        )
+    return ops.truth(pred.reshape(()))
 
 
 def cond(
@@ -134,23 +179,26 @@ def cond(
     Both return the same structure of tensors with the same shapes and dtypes.
     """
     trace = current_trace()
+    operands, pred = _operands(operands, "cond"), _predicate(pred)
     if trace is None or not isinstance(pred, Tensor) or not pred._is_traced:
         return true_fn(*operands) if bool(pred) else false_fn(*operands)
-    leaves, spec = _tensors(tuple(operands))
+    given: list[Any] = []
+    flatten(operands, given)
+    leaves, spec = _tensors(operands, dt.float64)
 
     def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
         return function(*unflatten(spec, args))
 
     metas = [x._meta for x in leaves]
     grads = [x._requires_grad for x in leaves]
-    branches = [_Traced(trace, f, metas, call, grads) for f in (true_fn, false_fn)]
+    numbers = list(map(_is_number, given))
+    branches = [_Traced(trace, f, metas, call, grads, numbers) for f in (true_fn, false_fn)]
     if branches[0].spec != branches[1].spec:
         raise RuntimeError("cond: the two functions return different structures")
     captured = _union(branches)
     values = [trace.value(x) for x in (*leaves, *captured)]
     regions = [b.region(captured) for b in branches]
-    predicate = trace.value(pred.reshape(()))
-    results = control.cond(predicate, values, regions[0], regions[1])
+    results = control.cond(trace.value(pred), values, regions[0], regions[1])
     tracked = [any(g) for g in zip(*(b.requires_grad for b in branches), strict=True)]
     out = [trace.wrap(r, g) for r, g in zip(results, tracked, strict=True)]
     return unflatten(branches[0].spec, out)
@@ -176,7 +224,8 @@ def scan(
     inits, carry_spec = _tensors(init)
     items, x_spec = _tensors(xs)
     if trace is None:
-        return _scan_eagerly(combine_fn, init, items, x_spec, reverse, length)
+        start = unflatten(carry_spec, inits)
+        return _scan_eagerly(combine_fn, start, items, x_spec, reverse, length)
     count = len(inits)
 
     def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
@@ -197,25 +246,39 @@ def scan(
         length=None if length is None else unwrap(length),
         reverse=reverse,
     )
+    carry_out, y_spec = _step(body.spec, carry_spec)
     tracked = any(x._requires_grad for x in (*inits, *items, *captured))
     out = [trace.wrap(r, tracked and meta_of(r).dtype.is_floating_point) for r in results]
-    kind, (carry_out, y_spec) = body.spec
-    assert kind is tuple
     return unflatten(carry_out, out[:count]), unflatten(y_spec, out[count:])
+
+
+def _step(spec: Any, carry_spec: Any) -> tuple[Any, Any]:
+    """The structures of the carry and of y that a step of a scan returned."""
+    kind, parts = spec if isinstance(spec, tuple) and len(spec) == 2 else (None, ())
+    if kind is not tuple or len(parts) != 2:
+        raise TypeError("scan: the function has to return two things, the next carry and y")
+    if parts[0] != carry_spec:
+        raise RuntimeError("scan: the carry has another structure after a step than before it")
+    return parts
 
 
 def _scan_eagerly(
     function: Callable[..., Any], carry: Any, items: list[Tensor], spec: Any, reverse: bool,
     length: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
-    n = int(length) if not items else int(items[0].shape[0])
-    stacks: list[list[Tensor]] = []
-    y_spec: Any = None
+    if length is None and not items:
+        raise RuntimeError(NO_LENGTH)
+    n = int(items[0].shape[0] if length is None else length)
+    elements_of(_metas(items), n)
+    carried, carry_spec = _returned(carry)
+    metas, stacks, y_spec = _metas(carried), [], None
     for i in reversed(range(n)) if reverse else range(n):
-        carry, y = function(carry, unflatten(spec, [select(x, 0, i) for x in items]))
-        leaves: list[Any] = []
-        y_spec = flatten(y, leaves)
-        stacks.append(leaves)
+        made = function(carry, unflatten(spec, [select(x, 0, i) for x in items]))
+        leaves, step_spec = _returned(made)
+        _, y_spec = _step(step_spec, carry_spec)
+        expect_same(CARRIED, _metas(leaves[: len(metas)]), metas)
+        carry = unflatten(carry_spec, leaves[: len(metas)])
+        stacks.append(leaves[len(metas) :])
     if reverse:
         stacks.reverse()
     if not stacks:
@@ -228,20 +291,25 @@ def while_loop(
 ) -> Any:
     """Apply `body_fn` to the carried tensors as long as `cond_fn` of them holds."""
     trace = current_trace()
-    leaves, spec = _tensors(tuple(carried_inputs))
-    if trace is None:
-        carried: Any = tuple(carried_inputs)
-        while bool(cond_fn(*carried)):
-            out = body_fn(*carried)
-            carried = out if isinstance(out, tuple) else (out,)
-        return carried
+    leaves, spec = _tensors(_operands(carried_inputs, "while_loop"))
     metas = [x._meta for x in leaves]
+    if trace is None:
+        carried: Any = unflatten(spec, leaves)
+        while _predicate(cond_fn(*carried)):
+            out, _ = _returned(body_fn(*carried))
+            expect_same("while: the body must return what it carries", _metas(out), metas)
+            carried = unflatten(spec, out)
+        return carried
 
     def call(function: Callable[..., Any], args: list[Tensor]) -> Any:
         return function(*unflatten(spec, args))
 
     grads = [False] * len(metas)
-    test = _Traced(trace, cond_fn, metas, call, grads)
+
+    def test_call(function: Callable[..., Any], args: list[Tensor]) -> Any:
+        return _predicate(call(function, args))
+
+    test = _Traced(trace, cond_fn, metas, test_call, grads)
     body = _Traced(trace, body_fn, metas, call, grads)
     captured = _union([test, body])
     results = control.while_loop(

@@ -11,7 +11,7 @@ from xdsl.ir import Block, OpResult, Region, SSAValue, SSAValues
 from ..attrs import BOOL, DIM, INT
 from ..autodiff import differentiable, gradients
 from ..op import Builder, Node, Op, Value, current_builder
-from ..sym import Dim
+from ..sym import Dim, shown
 from ..types import TensorMeta, meta_of, to_type
 from .control import (
     Control,
@@ -26,6 +26,17 @@ from .control import (
     yielded,
 )
 from .creation import full_like
+
+NO_LENGTH = "scan: give the length of a loop that goes along no tensor"
+CARRIED = "scan: the body must return carried tensors as it takes them"
+
+
+def elements_of(xs: Sequence[TensorMeta], length: Dim) -> list[TensorMeta]:
+    """What a step takes of each of the xs. Raises RuntimeError where one has another length."""
+    for x in xs:
+        if x.rank == 0 or x.shape[0] != length:
+            raise RuntimeError(f"scan: expected {shown(length)} elements along {x}")
+    return [x.with_shape(x.shape[1:]) for x in xs]
 
 
 class Scan(Control):
@@ -46,16 +57,10 @@ class Scan(Control):
         n, m, length = a["carries"], a["xs"], a["length"]
         metas = metas_of(self.operands)
         body, out = self.regions[0], metas_of(yielded(self.regions[0]))
-        elements = []
-        for x in metas[n : n + m]:
-            if x.rank == 0 or x.shape[0] != length:
-                raise RuntimeError(f"scan: expected {length} elements along {x}")
-            elements.append(x.with_shape(x.shape[1:]))
+        elements = elements_of(metas[n : n + m], length)
         taken = [*metas[:n], *elements, *metas[n + m :]]
         expect_same("scan: the arguments of the body", metas_of(body.block.args), taken)
-        expect_same(
-            "scan: the body must return carried tensors as it takes them", out[:n], metas[:n]
-        )
+        expect_same(CARRIED, out[:n], metas[:n])
         stacks = [y.with_shape((length, *y.shape)) for y in out[n:]]
         expect_same("scan: the results", metas_of(self.results), [*out[:n], *stacks])
 
@@ -250,7 +255,7 @@ def scan(
     """
     if length is None:
         if not xs:
-            raise RuntimeError("scan: give the length of a loop that goes along no tensor")
+            raise RuntimeError(NO_LENGTH)
         length = meta_of(xs[0]).shape[0]
     return _scan(inits, xs, consts, body, length, reverse)
 
