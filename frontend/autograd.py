@@ -15,6 +15,7 @@ from typing import Any
 
 from ..ir.autodiff import gradients
 from ..ir.op import Node, Op
+from ..ir.ops._common import sizes
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
 from .dispatch import Stale
@@ -203,8 +204,9 @@ def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
     if given is not None:
         if given._meta.shape != output._meta.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[0] has a shape of {given.shape} and output[0] "
-                f"has a shape of {output.shape}."
+                "Mismatch in shape: grad_output[0] has a shape of "
+                f"calque.Size({sizes(given._meta.shape)}) and output[0] has a shape of "
+                f"calque.Size({sizes(output._meta.shape)})."
             )
         return given
     if output._meta.numel != 1:

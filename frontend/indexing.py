@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.op import bind
+from ..ir.ops._common import sizes
 from ..ir.ops._extent import strided_extent
 from ..ir.ops.view import Reshape, Slice
 from ..ir.ops.viewing import clamped
@@ -53,7 +54,7 @@ def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
     if value.dim() > rest:
         raise RuntimeError(
             "shape mismatch: a mask assigns one value, or one of the shape of the unmasked "
-            f"dimensions, to all selected elements; got a value of shape {list(value.shape)}"
+            f"dimensions, to all selected elements; got a value of shape {sizes(value._meta.shape)}"
         )
     inplace.assign(view, ops.where(spread, ops.cast(value, view.dtype), view))
 
@@ -65,8 +66,8 @@ def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
     for i, size in enumerate(mask._meta.shape):
         if dim + i >= len(shape) or not same(size, shape[dim + i]):
             raise IndexError(
-                f"The shape of the mask {list(mask.shape)} at index {i} does not match the shape "
-                f"of the indexed tensor {list(view.shape)} at index {dim + i}"
+                f"The shape of the mask {sizes(mask._meta.shape)} at index {i} does not match "
+                f"the shape of the indexed tensor {sizes(view._meta.shape)} at index {dim + i}"
             )
 
 

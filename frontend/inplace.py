@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import ops
+from ..ir.ops._common import sizes
 from ..ir.ops.view import View
 from .gradmode import is_grad_enabled, no_grad
 
@@ -47,8 +48,8 @@ def check_writable(target: Tensor, new: Tensor) -> None:
     """Raise in PyTorch's words where an in-place write is not allowed."""
     if new._meta.shape != target._meta.shape:
         raise RuntimeError(
-            f"output with shape {list(target.shape)} doesn't match the broadcast shape "
-            f"{list(new.shape)}"
+            f"output with shape {sizes(target._meta.shape)} doesn't match the broadcast shape "
+            f"{sizes(new._meta.shape)}"
         )
     if target.dtype is not new.dtype and new.dtype.kind == "f" and target.dtype.kind != "f":
         raise RuntimeError(

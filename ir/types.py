@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import (
@@ -20,7 +20,7 @@ from xdsl.printer import Printer
 
 from . import dtype as dt
 from .dtype import DType
-from .sym import Dim, Expr, floordiv, mod, product, smax, smin, symbol, symbols
+from .sym import Dim, Expr, floordiv, mod, product, shown, smax, smin, symbol, symbols
 
 Shape = tuple[Dim, ...]
 
@@ -52,8 +52,15 @@ class TensorMeta:
         return replace(self, dtype=dtype)
 
     def __str__(self) -> str:
+        return self._text(map(str, self.shape))
+
+    def __format__(self, spec: str) -> str:
+        """As part of a message: with the sizes that were met."""
+        return format(self._text(map(shown, self.shape)), spec)
+
+    def _text(self, sizes: Iterable[str]) -> str:
         where = "" if self.device == "cpu" else f" {self.device}"
-        return f"{self.dtype.mlir}[{'x'.join(map(str, self.shape))}]{where}"
+        return f"{self.dtype.mlir}[{'x'.join(sizes)}]{where}"
 
 
 @irdl_attr_definition

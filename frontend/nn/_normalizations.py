@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir import ops
+from ...ir.ops._common import sizes
 from ...ir.sym import product, same
 from ..gradmode import no_grad
 from ..inplace import assign
@@ -40,7 +41,8 @@ def _batch_statistics(
     count = product([input._meta.shape[d] for d in dims])
     if same(count, 1):
         raise ValueError(
-            f"Expected more than 1 value per channel when training, got input size {input.shape}"
+            "Expected more than 1 value per channel when training, got input size "
+            f"calque.Size({sizes(input._meta.shape)})"
         )
     mean = ops.mean(input, dims)
     centered = input - _channels(mean, input)
@@ -67,7 +69,7 @@ def _tail(input: Tensor, normalized_shape: Sequence[Any]) -> tuple[int, ...]:
         raise RuntimeError(
             f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
             f"[*, {', '.join(map(str, normalized_shape))}], but got input of size"
-            f"{list(input.shape)}"
+            f"{sizes(input._meta.shape)}"
         )
     return tuple(range(input.dim() - rank, input.dim()))
 

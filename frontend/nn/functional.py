@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir import dtype as dt
 from ...ir import ops
+from ...ir.ops._common import sizes
 from ..functions_reduce import norm
 from ..inplace import assign
 from ..tensor import Tensor
@@ -76,7 +77,7 @@ def _conv(rank: int, input: Tensor, weight: Tensor, *args: Any) -> Tensor:
     if weight.dim() != rank + 2 or input.dim() not in (rank + 1, rank + 2):
         raise RuntimeError(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
-            f"got input of size: {list(input.shape)}"
+            f"got input of size: {sizes(input._meta.shape)}"
         )
     return ops.conv(input, weight, *args)
 

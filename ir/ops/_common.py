@@ -171,6 +171,11 @@ def static(shape: Shape) -> tuple[int, ...]:
     return shape  # type: ignore[return-value]
 
 
-def sizes(shape: Shape) -> str:
+def sizes(shape: Sequence[Dim]) -> str:
     """A shape as messages show it."""
     return f"[{', '.join(map(shown, shape))}]"
+
+
+def by(shape: Sequence[Dim]) -> str:
+    """A shape as messages about matrices show it."""
+    return "x".join(map(shown, shape))

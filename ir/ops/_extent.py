@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..sym import Dim, Expr, Func, less
+from ..sym import Dim, Expr, Func, less, shown
 
 
 def slice_extent(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Dim:
@@ -17,7 +17,8 @@ def slice_extent(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Di
         span = start - limit
     if not fits:
         raise RuntimeError(
-            f"slice: {start}:{limit}:{stride} does not lie within dimension {dim} of size {size}"
+            f"slice: {shown(start)}:{shown(limit)}:{stride} does not lie within dimension {dim} of "
+            f"size {shown(size)}"
         )
     return strided_extent(span, abs(stride))
 

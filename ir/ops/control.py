@@ -123,8 +123,8 @@ def metas_of(values: Sequence[SSAValue]) -> list[TensorMeta]:
 def expect_same(what: str, found: Sequence[TensorMeta], wanted: Sequence[TensorMeta]) -> None:
     if list(found) != list(wanted):
         raise RuntimeError(
-            f"{what}: expected {', '.join(map(str, wanted)) or 'nothing'}, got "
-            f"{', '.join(map(str, found)) or 'nothing'}"
+            f"{what}: expected {', '.join(map(format, wanted)) or 'nothing'}, got "
+            f"{', '.join(map(format, found)) or 'nothing'}"
         )
 
 

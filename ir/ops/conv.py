@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import INT, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, floordiv, less, product, same
+from ..sym import Dim, floordiv, less, product, same, shown
 from ..types import TensorMeta
 from ._common import check_devices, sizes
 from ._fold import is_uniform, producer
@@ -245,7 +245,7 @@ def mirrored(w: Value, groups: int) -> Value:
 
 
 def _by(sizes: Sequence[Dim]) -> str:
-    return f"({' x '.join(map(str, sizes))})"
+    return f"({' x '.join(map(shown, sizes))})"
 
 
 _NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half",
@@ -296,8 +296,8 @@ def _check(
     if not same(x.shape[1], w.shape[1] * groups):
         raise RuntimeError(
             f"Given groups={groups}, weight of size {sizes(w.shape)}, expected input"
-            f"{sizes(x.shape)} to have {w.shape[1] * groups} channels, but got {x.shape[1]} "
-            "channels instead"
+            f"{sizes(x.shape)} to have {shown(w.shape[1] * groups)} channels, but got "
+            f"{shown(x.shape[1])} channels instead"
         )
 
 

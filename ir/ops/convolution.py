@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..op import Value, bind, meta
-from ..sym import floordiv, same
+from ..sym import floordiv, same, shown
 from ..types import Shape
 from ._common import sizes
 from ._window import extent, int_list
@@ -89,7 +89,7 @@ def _batched(x: Value, w: Value, bias: Value | None, attrs: dict[str, object]) -
         if b.rank != 1 or not same(b.shape[0], mw.shape[0]):
             raise RuntimeError(
                 f"Given weight of size {sizes(mw.shape)}, expected bias to be 1-dimensional with "
-                f"{mw.shape[0]} elements, but got bias of size {sizes(b.shape)} instead"
+                f"{shown(mw.shape[0])} elements, but got bias of size {sizes(b.shape)} instead"
             )
         out = add(out, reshape(bias, (b.shape[0], *(1,) * (mw.rank - 2))))
     return reshape(out, meta(out).shape[1:]) if unbatched else out

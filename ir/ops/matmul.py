@@ -12,9 +12,9 @@ from .. import dtype as dt
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
-from ..sym import Dim, same
+from ..sym import Dim, same, shown
 from ..types import TensorMeta
-from ._common import broadcast_shapes, check_devices
+from ._common import broadcast_shapes, by, check_devices, sizes
 from ._elementwise import torch_name
 from .arithmetic import mul
 from .reduce import accumulating, cast_lowered
@@ -130,13 +130,14 @@ def _c_name(m: TensorMeta) -> str:
 def _mismatch(a: TensorMeta, b: TensorMeta) -> None:
     """Raise PyTorch's error for shapes that do not multiply."""
     if a.rank == 2:
-        (m, k), (k2, n) = a.shape, b.shape
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({by(a.shape)} and {by(b.shape)})"
+        )
     batch = a.with_shape(a.shape[:-2]).numel
     given = b.with_shape(b.shape[:-2]).numel
     raise RuntimeError(
         "Expected size for first two dimensions of batch2 tensor to be: "
-        f"[{batch}, {a.shape[-1]}] but got: [{given}, {b.shape[-2]}]."
+        f"{sizes((batch, a.shape[-1]))} but got: {sizes((given, b.shape[-2]))}."
     )
 
 
@@ -177,8 +178,8 @@ def _dot(a: Value, b: Value) -> Value:
     (n,), (m,) = meta(a).shape, meta(b).shape
     if not same(n, m):
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same "
-            f"number of elements, but got {n} and {m} elements respectively"
+            f"inconsistent tensor size, expected tensor [{shown(n)}] and src [{shown(m)}] to have "
+            f"the same number of elements, but got {shown(n)} and {shown(m)} elements respectively"
         )
     return reshape(bind(Matmul, (reshape(a, (1, n)), reshape(b, (m, 1)))), ())
 
@@ -188,7 +189,7 @@ def _matrix_vector(a: Value, b: Value) -> Value:
     shape, (n,) = meta(a).shape, meta(b).shape
     if len(shape) == 2 and not same(shape[1], n):
         raise RuntimeError(
-            f"size mismatch, got input ({shape[0]}), mat ({shape[0]}x{shape[1]}), vec ({n})"
+            f"size mismatch, got input ({shown(shape[0])}), mat ({by(shape)}), vec ({shown(n)})"
         )
     return reshape(matmul(a, reshape(b, (n, 1))), shape[:-1])
 

@@ -19,6 +19,7 @@ from ..attrs import DIMS, INTS, PAIRS
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, less, same
 from ..types import Shape, TensorMeta
+from ._common import by, sizes
 from ._poolparts import (
     adjoint_padding,
     flat_positions,
@@ -65,7 +66,7 @@ class Pool(Op):
         if x.rank != rank + 2:
             raise RuntimeError(
                 f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input, but "
-                f"got size [{', '.join(map(str, x.shape))}]"
+                f"got size {sizes(x.shape)}"
             )
         spatial: list[Dim] = []
         for n, k, s, (lo, hi), d in zip(
@@ -75,7 +76,7 @@ class Pool(Op):
                 raise RuntimeError("kernel size, stride and dilation should be greater than zero")
             if less(n + lo + hi, extent(k, d)):
                 raise RuntimeError(
-                    f"Given input size: ({'x'.join(map(str, x.shape[1:]))}) and kernel size {k}. "
+                    f"Given input size: ({by(x.shape[1:])}) and kernel size {k}. "
                     "Calculated output size is too small"
                 )
             spatial.append(window_count(n + lo + hi, extent(k, d), s))

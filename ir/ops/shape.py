@@ -11,9 +11,9 @@ from .. import dtype as dt
 from ..attrs import DIMS, INT, INTS
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
-from ..sym import Dim, same, smax
+from ..sym import Dim, same, shown, smax
 from ..types import Shape, TensorMeta
-from ._common import Number, check_devices, is_number, normalize_dim
+from ._common import Number, check_devices, is_number, normalize_dim, sizes
 from ._fold import uniform
 from .casting import cast, where
 from .creation import constant, full
@@ -202,8 +202,8 @@ def _check_part(first: TensorMeta, m: TensorMeta, position: int, dim: int) -> No
     for i, (a, b) in enumerate(zip(first.shape, m.shape, strict=True)):
         if i != dim and not same(a, b):
             raise RuntimeError(
-                f"Sizes of tensors must match except in dimension {dim}. Expected size {a} but "
-                f"got size {b} for tensor number {position} in the list."
+                f"Sizes of tensors must match except in dimension {dim}. Expected size {shown(a)} "
+                f"but got size {shown(b)} for tensor number {position} in the list."
             )
 
 
@@ -330,7 +330,7 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
     shape = meta(tensors[0]).shape
     for i, x in enumerate(tensors):
         if len(meta(x).shape) != len(shape) or not all(map(same, meta(x).shape, shape)):
-            first, other = (f"[{', '.join(map(str, s))}]" for s in (shape, meta(x).shape))
+            first, other = (sizes(s) for s in (shape, meta(x).shape))
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {first} at entry 0 and "
                 f"{other} at entry {i}"

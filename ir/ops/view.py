@@ -16,9 +16,9 @@ from ..attrs import DIMS, INTS
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
-from ..sym import Dim, same
+from ..sym import Dim, same, shown
 from ..types import Shape, TensorMeta
-from ._common import normalize_dim
+from ._common import normalize_dim, sizes
 from ._extent import slice_extent
 from ._fold import producer, uniform
 
@@ -74,8 +74,8 @@ class BroadcastTo(View):
         for i, d in enumerate(x.shape):
             if not (isinstance(d, int) and d == 1) and not same(d, shape[lead + i]):
                 raise RuntimeError(
-                    f"The expanded size of the tensor ({shape[lead + i]}) must match the existing "
-                    f"size ({d}) at non-singleton dimension {lead + i}."
+                    f"The expanded size of the tensor ({shown(shape[lead + i])}) must match the "
+                    f"existing size ({shown(d)}) at non-singleton dimension {lead + i}."
                 )
         return x.with_shape(shape)
 
@@ -358,7 +358,7 @@ def inverse(perm: Sequence[int]) -> list[int]:
 
 
 def _invalid(shape: Sequence[Dim], size: Dim) -> str:
-    return f"shape '[{', '.join(map(str, shape))}]' is invalid for input of size {size}"
+    return f"shape '{sizes(shape)}' is invalid for input of size {shown(size)}"
 
 
 def broadcast_to(x: Value, shape: Sequence[Dim]) -> Value:
@@ -392,8 +392,11 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
         shape[unknown[0]] = 1
         known = m.with_shape(shape).numel
         if isinstance(known, int) and known == 0:
+            shape[unknown[0]] = -1
+            if not same(m.numel, 0):
+                raise RuntimeError(_invalid(shape, m.numel))
             raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {[*map(str, shape)]} because the "
+                f"cannot reshape tensor of 0 elements into shape {sizes(shape)} because the "
                 "unspecified dimension size -1 can be any value and is ambiguous"
             )
         found = m.numel // known

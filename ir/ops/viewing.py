@@ -14,10 +14,11 @@ from ..sym import (
     less,
     product,
     same,
+    shown,
     smax,
     smin,
 )
-from ._common import normalize_dim
+from ._common import normalize_dim, sizes
 from .view import broadcast_to, permute, reshape, slice_
 
 
@@ -113,7 +114,8 @@ def narrow(x: Value, dim: int, start: Dim, length: Dim) -> Value:
         raise RuntimeError("narrow(): length must be non-negative.")
     if less(shape[d], start + length) or less(start, 0):
         raise RuntimeError(
-            f"start ({start}) + length ({length}) exceeds dimension size ({shape[d]})."
+            f"start ({shown(start)}) + length ({shown(length)}) exceeds dimension size "
+            f"({shown(shape[d])})."
         )
     return _slice_dim(x, d, start, start + length)
 
@@ -166,8 +168,8 @@ def select(x: Value, dim: int, index: Dim) -> Value:
     at = shape[d] + index if isinstance(index, int) and index < 0 else index
     if less(at, 0) or not less(at, shape[d]):
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size "
-            f"[{', '.join(map(str, shape))}] at dimension {d}"
+            f"select(): index {shown(index)} out of range for tensor of size {sizes(shape)} at "
+            f"dimension {d}"
         )
     return reshape(_slice_dim(x, d, at, at + 1), (*shape[:d], *shape[d + 1 :]))
 
@@ -192,8 +194,8 @@ def split(x: Value, size: Dim | Sequence[Dim], dim: int = 0) -> tuple[Value, ...
         total = total + s
     if total != whole:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {whole} (input tensor's size "
-            f"at dimension {d}), but got split_sizes=[{', '.join(map(str, size))}]"
+            f"split_with_sizes expects split_sizes to sum exactly to {shown(whole)} (input "
+            f"tensor's size at dimension {d}), but got split_sizes={sizes(size)}"
         )
     parts, start = [], 0
     for s in size:

@@ -10,6 +10,7 @@ import pytest
 
 import calque
 import calque.nn as nn
+import calque.nn.functional as F
 
 C = calque.compile
 
@@ -305,3 +306,29 @@ def test_sums_of_constants_beside_rows() -> None:
 
     x = calque.randn(3, 5)
     np.testing.assert_array_equal(calque.compile(gradient)(x).numpy(), gradient(x).numpy())
+
+
+SIZES: dict[str, tuple[Any, str]] = {
+    "matmul": (lambda x: x @ calque.ones(4, 3), r"cannot be multiplied \(5x7 and 4x3\)"),
+    "broadcast": (
+        lambda x: x + x.transpose(0, 1), r"tensor a \(7\) must match the size of tensor b \(5\)"
+    ),
+    "view": (lambda x: x.view(3, -1), r"shape '\[3, -1\]' is invalid for input of size 35"),
+    "cat": (lambda x: calque.cat([x, calque.ones(2, 9)]), "Expected size 7 but got size 9"),
+    "expand": (lambda x: x.expand(2, 5), r"\(2\) must match the existing size \(5\)"),
+    "loss": (lambda x: F.cross_entropy(x, calque.zeros(9).long()), r"batch_size \(5\) to match"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_errors_name_the_sizes_that_were_met(name: str) -> None:
+    function, message = SIZES[name]
+
+    @C
+    def f(x: calque.Tensor) -> Any:
+        return function(x) if x.dim() and x.shape[0] != x.shape[1] else x * 1
+
+    for size in (3, 4):
+        f(calque.ones(size, size))
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        f(calque.ones(5, 7))

@@ -37,7 +37,9 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[..., Any]]] = {
         RuntimeError, r"scan: expected 4 elements along f32\[3\]",
         lambda x: calque.scan(add, ones(()), x, length=4),
     ),
-    "no length": (RuntimeError, "give the length", lambda x: calque.scan(lambda c, _: (c, c), x, ())),
+    "no length": (
+        RuntimeError, "give the length", lambda x: calque.scan(lambda c, _: (c, c), x, ())
+    ),
     "a carry of another shape": (
         RuntimeError, r"return carried tensors as it takes them: expected f32\[\], got f32\[1\]",
         lambda x: calque.scan(lambda c, y: ((c + y).reshape(1), y), ones(()), x),

@@ -15,10 +15,11 @@ from calque.ir import dtype as dt
 from calque.ir import ops
 from calque.ir.autodiff import gradients
 from calque.ir.lowering import Lazy, LinalgBuilder
-from calque.ir.op import Node, array_meta, bind, evaluate
+from calque.ir.op import Node, array_meta, bind, evaluate, infer
 from calque.ir.ops.casting import Cast
+from calque.ir.ops.matmul import Matmul
 from calque.ir.ops.view import BroadcastTo, Reshape, Slice, Transpose, View
-from calque.ir.sym import UndecidedError, symbol
+from calque.ir.sym import SymEnv, UndecidedError, symbol
 from calque.ir.types import TensorMeta, meta_of
 from derivatives import backward, check, weighted
 
@@ -380,3 +381,20 @@ def test_zeros_of_both_signs_are_not_one_constant() -> None:
     for data, repeated in (([0.0, -0.0], False), ([-0.0, -0.0], True), ([np.nan, np.nan], True)):
         made = b.dense(np.array(data, np.float32), f32(2))
         assert isinstance(made, Lazy) is repeated
+
+
+def test_errors_name_sizes_that_were_met_and_symbols_of_others() -> None:
+    metas = f32(B, 5), f32(4, 3)
+    with pytest.raises(RuntimeError, match=r"cannot be multiplied \(Bx5 and 4x3\)"):
+        infer(Matmul, metas, {})
+    message = r"cannot be multiplied \(7x5 and 4x3\)"
+    with SymEnv({"B": 7}), pytest.raises(RuntimeError, match=message):
+        infer(Matmul, metas, {})
+    assert str(metas[0]) == "f32[Bx5]"
+
+
+def test_a_size_that_nothing_tells_is_ambiguous_only_without_elements() -> None:
+    with pytest.raises(RuntimeError, match=r"into shape \[-1, 0\] because"):
+        ops.reshape(np.zeros(0), (-1, 0))
+    with pytest.raises(RuntimeError, match=r"shape '\[-1, 0\]' is invalid for input of size 2"):
+        ops.reshape(np.zeros(2), (-1, 0))
