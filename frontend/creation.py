@@ -13,7 +13,7 @@ from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .devices import check_device
 from .storage import Storage
-from .symint import sizes
+from .symint import new_sizes
 from .tensor import Tensor
 from .trace import current_trace
 
@@ -63,11 +63,27 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
         array = np.asarray(data)
     else:
         array = np.asarray(_plain(data))
-        if array.dtype == np.float64:
+        if array.dtype == np.float64 and (dtype is None or dtype.is_floating_point):
             array = array.astype(np.float32 if dtype is None else dtype.numpy)
         if array.dtype == object or array.dtype.kind not in "fiub":
             raise ValueError("expected a tensor of numbers: rows must have one length")
+        if dtype is not None:
+            _check_range(array, dtype)
     return array if dtype is None else array.astype(dtype.numpy)
+
+
+def _check_range(data: Any, dtype: DType) -> None:
+    """Raise RuntimeError where Python numbers do not fit an integer dtype.
+
+    As in PyTorch, unsigned ones take negative numbers and wrap them.
+    """
+    if dtype.kind not in "iu":
+        return
+    array = np.asarray(data)
+    info = np.iinfo(dtype.numpy)
+    low = -info.max if dtype.kind == "u" else info.min
+    if not ((array >= low) & (array <= info.max)).all():
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _plain(data: Any) -> Any:
@@ -120,7 +136,7 @@ def full(
     if fill_value is None:
         *size_, fill_value = size
         size = tuple(size_)
-    shape = sizes(size)
+    shape = new_sizes(size)
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     dtype = dtype or dt.weak(value)
     out = _filled(shape, value, dtype, device)
@@ -129,8 +145,9 @@ def full(
 
 def _filled(shape: tuple[Dim, ...], value: Any, dtype: DType, device: str) -> Tensor:
     trace = current_trace()
+    _check_range(value, dtype)
     if trace is not None:
-        scalar = _materialize(np.asarray(value, dtype.numpy), device)
+        scalar = _materialize(np.asarray(value).astype(dtype.numpy), device)
         return trace.wrap(trace.value(ops.broadcast_to(scalar, shape)))
     out = empty_concrete(TensorMeta(shape, dtype, check_device(device)))
     if out.device != "meta":
@@ -142,7 +159,7 @@ def zeros(
     *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros."""
-    out = _filled(sizes(size), 0, dtype or dt.float32, device)
+    out = _filled(new_sizes(size), 0, dtype or dt.float32, device)
     return out.requires_grad_() if requires_grad else out
 
 
@@ -150,7 +167,7 @@ def ones(
     *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones."""
-    out = _filled(sizes(size), 1, dtype or dt.float32, device)
+    out = _filled(new_sizes(size), 1, dtype or dt.float32, device)
     return out.requires_grad_() if requires_grad else out
 
 
@@ -158,7 +175,7 @@ def empty(
     *size: Any, dtype: DType | None = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """A tensor of unspecified content; zeros while tracing."""
-    shape = sizes(size)
+    shape = new_sizes(size)
     if current_trace() is not None:
         return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
     out = empty_concrete(TensorMeta(shape, dtype or dt.float32, check_device(device)))
@@ -197,6 +214,7 @@ def arange(
     if dtype is None:
         is_float = any(isinstance(v, float) for v in (start, end, step))
         dtype = dt.float32 if is_float else dt.int64
+    _check_step(start, end, step)
     trace = current_trace()
     if trace is None:
         return from_array(np.arange(start, end, step).astype(dtype.numpy), device)
@@ -212,8 +230,19 @@ def arange(
     return out if first == 0 else ops.cast(ops.add(out, start), dtype)
 
 
+def _check_step(start: Any, end: Any, step: Any) -> None:
+    """Raise RuntimeError where steps from `start` never come to `end`."""
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (step > 0 and start > end) or (step < 0 and start < end):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+
+
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal."""
+    for name, count in (("n", n), ("m", n if m is None else m)):
+        if count < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {count}")
     rows, columns = arange(n), arange(n if m is None else m)
     same = ops.eq(ops.unsqueeze(rows, 1), ops.unsqueeze(columns, 0))
     return ops.cast(same, dtype or dt.float32)

@@ -144,7 +144,14 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
 
 
 def _integer(item: Any, size: Dim, dim: int) -> Dim:
-    index = unwrap(item.item() if hasattr(item, "_meta") else item)
+    item = item.item() if hasattr(item, "_meta") else item
+    try:
+        index = unwrap(item)
+    except TypeError:
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), None and integer or bool tensors are "
+            f"valid indices (got {type(item).__name__})"
+        ) from None
     if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
         raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
     if isinstance(index, int) and index < 0:

@@ -199,5 +199,7 @@ class InPlace(TensorBase):
         """Write 1 with probability p, else 0."""
         from . import random
 
+        if isinstance(p, int | float) and not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         drawn = random.bernoulli_mask(self._meta.shape, p, generator)
         return assign(this(self), ops.cast(drawn, self.dtype))

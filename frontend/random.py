@@ -16,10 +16,11 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.ops._common import is_weak
 from ..ir.sym import Dim
 from .creation import from_array
 from .inplace import assign, numpy_assign
-from .symint import sizes
+from .symint import new_sizes
 from .tensor import Tensor
 from .trace import current_trace, untraced
 
@@ -136,7 +137,7 @@ def rand(
     device: str = "cpu", requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Numbers drawn evenly from [0, 1)."""
-    drawn = ops.uniform(*_draw(generator), sizes(size), dtype or dt.float32)
+    drawn = ops.uniform(*_draw(generator), new_sizes(size), dtype or dt.float32)
     return _finish(drawn, device, requires_grad)
 
 
@@ -145,7 +146,7 @@ def randn(
     device: str = "cpu", requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normally distributed numbers."""
-    drawn = ops.normal(*_draw(generator), sizes(size), dtype or dt.float32)
+    drawn = ops.normal(*_draw(generator), new_sizes(size), dtype or dt.float32)
     return _finish(drawn, device, requires_grad)
 
 
@@ -156,7 +157,7 @@ def randint(
     """Integers drawn from low..high-1; `randint(high, size)` begins at 0."""
     if size is None:
         low, high, size = 0, low, high
-    shape = sizes(tuple(size))
+    shape = new_sizes(tuple(size))
     drawn = ops.randint(*_draw(generator), int(low), int(high), shape, dtype or dt.int64)
     return _finish(drawn, device, False)
 
@@ -183,20 +184,28 @@ def uniform_like(
     return ops.uniform(*_draw(generator), shape, dtype, float(low), float(high))
 
 
+_NEGATIVE = "normal expects std >= 0.0, but found std {}"
+
+
 def normal_like(
     input: Tensor, mean: float, std: float, generator: Generator | None = None
 ) -> Tensor:
     """What `Tensor.normal_` writes."""
     if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        raise RuntimeError(_NEGATIVE.format(std))
     shape, dtype = input._meta.shape, input.dtype
     return ops.normal(*_draw(generator), shape, dtype, float(mean), float(std))
 
 
 def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Normally distributed numbers; mean and std are numbers (with `size`) or tensors."""
+    if isinstance(std, Tensor):
+        if std.is_floating_point() and not is_weak(std):
+            std = ops.check_range(std, 0.0, None, "normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(_NEGATIVE.format(std))
     if size is not None:
-        shape: tuple[Dim, ...] = sizes(tuple(size))
+        shape: tuple[Dim, ...] = new_sizes(tuple(size))
     else:
         shape = (mean if isinstance(mean, Tensor) else std)._meta.shape
     drawn = ops.normal(*_draw(generator), shape)
@@ -210,7 +219,8 @@ def bernoulli_mask(shape: Sequence[Dim], keep: Any, generator: Generator | None 
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element of `input` gives, else 0."""
-    drawn = bernoulli_mask(input._meta.shape, input.detach(), generator)
+    p = ops.check_range(input.detach(), 0.0, 1.0, "Expected p_in >= 0 && p_in <= 1 to be true")
+    drawn = bernoulli_mask(input._meta.shape, p, generator)
     return ops.cast(drawn, input.dtype)
 
 

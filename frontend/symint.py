@@ -178,4 +178,16 @@ def sizes(args: Sequence[Any]) -> tuple[Dim, ...]:
     return tuple(unwrap(a) for a in args)
 
 
+def new_sizes(args: Sequence[Any]) -> tuple[Dim, ...]:
+    """The sizes of a new tensor. Raises RuntimeError for negative ones."""
+    shape = sizes(args)
+    for d in shape:
+        if isinstance(d, int) and d < 0:
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {d}: "
+                f"[{', '.join(map(str, shape))}]"
+            )
+    return shape
+
+
 __all__ = ["Size", "SymInt"]

@@ -28,6 +28,9 @@ def value_and_grad(
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         args_ = list(args)
+        for p in positions:
+            if not 0 <= p < len(args):
+                raise RuntimeError(f"Got argnum={p}, but only {len(args)} positional inputs")
         with set_grad_enabled(True):
             for p in positions:
                 args_[p] = _fresh(args[p])

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from ..guards import Epoch
 from ..tensor import Tensor
-from .module import Module
+from .module import Module, check_module
 from .parameter import Parameter
 
 
@@ -29,6 +29,8 @@ class _Numbered(Module):
     def _renumber(self, modules: Iterable[Module]) -> None:
         Epoch.bump()
         found = list(modules)
+        for module in found:
+            check_module(module)
         self._modules.clear()
         self._modules.update({str(i): m for i, m in enumerate(found)})
 

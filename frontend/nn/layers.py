@@ -92,6 +92,16 @@ class _Conv(Module):
             raise ValueError("out_channels must be divisible by groups")
         if padding_mode != "zeros":
             raise NotImplementedError(f"padding_mode '{padding_mode}' is not supported")
+        if min(self._each(kernel_size)) <= 0:
+            raise RuntimeError(
+                f"kernel size should be greater than zero, but got {self._each(kernel_size)}"
+            )
+        if isinstance(padding, str) and padding not in ("valid", "same"):
+            raise ValueError(
+                f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}"
+            )
+        if padding == "same" and any(s != 1 for s in self._each(stride)):
+            raise ValueError("padding='same' is not supported for strided convolutions")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = self._each(kernel_size)

@@ -34,6 +34,12 @@ class IncompatibleKeys(NamedTuple):
         )
 
 
+def check_module(module: object) -> None:
+    """Raise TypeError for what is no module."""
+    if not isinstance(module, Module):
+        raise TypeError(f"{type(module).__name__} is not a Module subclass")
+
+
 class Module:
     """Parameters, buffers and submodules under names, and a `forward`."""
 
@@ -128,32 +134,44 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name."""
-        self._check_name(name)
+        self._check_name(name, self._parameters)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
+                "(nn.Parameter or None required)"
+            )
         Epoch.bump()
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the state but is no parameter."""
-        self._check_name(name)
+        self._check_name(name, self._buffers)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
+                "(Tensor or None required)"
+            )
         Epoch.bump()
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name."""
-        self._check_name(name)
+        self._check_name(name, self._modules)
+        if module is not None:
+            check_module(module)
         Epoch.bump()
         self._modules[name] = module
 
     register_module = add_module
 
-    def _check_name(self, name: str) -> None:
+    def _check_name(self, name: str, table: Mapping[str, object]) -> None:
+        """Raise KeyError where a name cannot be one in the table, or is something else already."""
         if "." in name:
             raise KeyError(f'name can\'t contain "." ({name})')
         if not name:
             raise KeyError('name can\'t be empty string ""')
-        taken = hasattr(self, name)
-        if taken and name not in (*self._parameters, *self._buffers, *self._modules):
+        if hasattr(self, name) and name not in table:
             raise KeyError(f"attribute '{name}' already exists")
 
     # ---- walking --------------------------------------------------------------------------

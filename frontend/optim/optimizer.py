@@ -19,10 +19,13 @@ class ParamGroup(dict[str, Any]):
     """The options of some parameters; changing one that is not lifted makes programs retrace."""
 
     lifted: Collection[str] = ()
+    version = 0  # counts changes after which a parameter may need further state
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key not in self.lifted:
             Epoch.bump()
+        if key not in self.lifted or not self.get(key):
+            self.version += 1
         super().__setitem__(key, value)
 
 
@@ -44,7 +47,8 @@ class Optimizer:
         self.defaults = defaults
         self.lifted = {"lr"}
         self.state: dict[Tensor, dict[str, Any]] = {}
-        self.param_groups: list[dict[str, Any]] = []
+        self.param_groups: list[ParamGroup] = []
+        self._versions: dict[Tensor, int] = {}  # of the groups, when states were made
         self._young_step: Tensor | None = None
         if isinstance(params, Tensor):
             raise TypeError(
@@ -58,6 +62,14 @@ class Optimizer:
             given = [{"params": given}]
         for group in given:
             self.add_param_group(group)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines += [""] if number else []
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
+        return "\n".join([*lines, ")"])
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters with options of their own."""
@@ -156,11 +168,12 @@ class Optimizer:
             self._young_step = zeros((), dtype=dt.float64)
         return self._young_step
 
-    def _states(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _states(self, p: Tensor, group: ParamGroup) -> dict[str, Any]:
         found = self.state.get(p)
-        if found is None:
+        if found is None or self._versions.get(p, 0) != group.version:
+            self._versions[p] = group.version
             with untraced(), no_grad():
-                found = self.state[p] = self._init_state(p, group)
+                found = self.state[p] = {**self._init_state(p, group), **(found or {})}
         return found
 
     def _init_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +236,7 @@ class Optimizer:
         params = list(self._parameters())
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
+            mine.version += 1
         steps: dict[float, Tensor] = {}
         with untraced(), no_grad():
             self.state = {

@@ -11,6 +11,7 @@ from ..op import Value, bind, meta
 from ..sym import Dim, product
 from ..types import TensorMeta
 from ._common import broadcast_shapes, normalize_dim, sizes
+from ._elementwise import torch_name
 from .index import Pick, check_index, take
 from .scatter import IndexAdd, IndexCopy
 
@@ -34,6 +35,12 @@ def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Valu
     m = meta(weight)
     if m.rank != 2:
         raise RuntimeError("'weight' must be 2-D")
+    if meta(ids).dtype not in (dt.int64, dt.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Long, Int; but got {torch_name(meta(ids).dtype)} instead (while checking arguments "
+            "for embedding)"
+        )
     rows = take(weight, 0, ids)
     if padding_idx is None:
         return rows
