@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from ..ir.autodiff import gradients
 from ..ir.op import Builder
@@ -93,8 +94,9 @@ class Captured:
     def size_guards(self) -> list[Guard]:
         return self.trace.env.guards
 
-    def module(self) -> ModuleOp:
-        """A new module with the program as `@main`."""
+    @cached_property
+    def graph(self) -> ModuleOp:
+        """A module with the program as `@main`, of which the trace's block becomes a part."""
         return build_module(
             self.trace.block,
             [(i.name, "state" if i.storage.version else "input", None) for i in self.inputs],
@@ -102,6 +104,10 @@ class Captured:
             [r.value for r in self.results],
             self.size_guards,
         )
+
+    def module(self) -> ModuleOp:
+        """A copy of the graph, to be worked on."""
+        return self.graph.clone()
 
 
 @dataclass
@@ -119,7 +125,9 @@ class Backward:
     # Where each residual is found after the forward call: an input, or a result of it.
     residuals: list[tuple[str, int]]
 
-    def module(self) -> ModuleOp:
+    @cached_property
+    def graph(self) -> ModuleOp:
+        """A module with the program as `@main`, of which the block becomes a part."""
         names = [(f"residual_{i}", "input", None) for i in range(len(self.residuals))]
         names += [
             (f"cotangent_{i}", "input", None)
@@ -130,6 +138,10 @@ class Backward:
         ]
         return build_module(self.block, names, outs, self.grads, self.guards)
 
+    def module(self) -> ModuleOp:
+        """A copy of the graph, to be worked on."""
+        return self.graph.clone()
+
 
 def build_module(
     block: Block,
@@ -138,19 +150,16 @@ def build_module(
     values: Sequence[SSAValue],
     guards: Sequence[Guard],
 ) -> ModuleOp:
-    """A module around a copy of a block; names, roles and aliases become attributes."""
+    """A module around a block; names, roles and aliases become attributes."""
     types = FunctionType.from_lists([a.type for a in block.args], [v.type for v in values])
     func = FuncOp(
         "main",
         types,
+        Region(block),
         arg_attrs=ArrayAttr([_names(*i) for i in inputs]),
         res_attrs=ArrayAttr([_names(*o) for o in outputs]),
     )
-    target = func.body.block
-    mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, target.args, strict=True))
-    for op in block.ops:
-        target.add_op(op.clone(mapping))
-    target.add_op(ReturnOp(*[mapping[v] for v in values]))
+    block.add_op(ReturnOp(*values))
     set_guards(func, list(guards))
     return ModuleOp([func])
 

@@ -70,7 +70,7 @@ class CompiledBackward:
         entry = self.entry
         if entry.backward_program is None:
             assert entry.captured.backward is not None
-            entry.backward_program = compile_graph(entry.captured.backward.module())
+            entry.backward_program = compile_graph(entry.captured.backward.graph, keep=True)
         program = entry.backward_program
         filled = [
             aligned(c) if c is not None else zeros(m.shape, dtype=m.dtype)
