@@ -14,6 +14,9 @@ from xdsl.ir.affine import AffineDimExpr
 
 HERO = "calque.hero"
 
+_CONTRACTING = ("matmul", "conv")
+_REDUCING = ("rowwise", "reduce")
+
 
 class HeroWarning(UserWarning):
     """A kernel's body is not what its hero says; it is compiled by what it is."""
@@ -25,29 +28,32 @@ def hero_of(kernel: func.FuncOp) -> str | None:
     return hero.data if isinstance(hero, StringAttr) else None
 
 
-def true_hero(kernel: func.FuncOp, ops: Sequence[Operation]) -> str | None:
-    """The hero of a kernel, None with a warning that names the function where `ops`, its
-    operations, are not what the hero says."""
+def contracts(kernel: func.FuncOp, ops: Sequence[Operation]) -> bool | None:
+    """Whether sums of products in a kernel are products of matrices, by its hero; None if they
+    may be. Warns, naming the function, where `ops`, its operations, are not what the hero says.
+    """
     hero = hero_of(kernel)
-    if hero is None:
-        return None
     found = _PROMISES[hero](ops) if hero in _PROMISES else "no such hero is known"
-    if not found:
-        return hero
-    warnings.warn(
-        f'@{kernel.sym_name.data} has the hero "{hero}", but {found}; '
-        "it is compiled as a generic kernel",
-        HeroWarning,
-        stacklevel=4,
-    )
-    return None
+    if hero is not None and found:
+        warnings.warn(
+            f'@{kernel.sym_name.data} has the hero "{hero}", but {found}; '
+            "it is compiled as a generic kernel",
+            HeroWarning,
+            stacklevel=4,
+        )
+    if hero in _CONTRACTING:
+        return None if found else True
+    return False if hero in _REDUCING else None
 
 
-def contracts(hero: str | None) -> bool | None:
-    """Whether sums of products in a group are products of matrices; None if they may be."""
-    if hero in ("matmul", "conv"):
+def is_gradual(hero: str | None, ops: Sequence[Operation]) -> bool:
+    """Whether a kernel may leave parts of its results in memory before it has read all that it
+    reads for them: products add up there, as far as what was said above lets them be products.
+    """
+    if hero in ("pool", "scatter"):
         return True
-    return False if hero in ("rowwise", "reduce") else None
+    found = _reductions(ops)
+    return bool(found) and (hero not in _REDUCING or any(map(_sums_products, found)))
 
 
 def natural_hero(op: LinalgStructuredOperation) -> str:
