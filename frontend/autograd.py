@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.autodiff import gradients
+from ..ir.errors import runtime_error
 from ..ir.op import Node, Op
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
@@ -64,7 +65,7 @@ class GradNode:
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Cotangents of the operands."""
         if self.released:
-            raise RuntimeError(
+            raise runtime_error(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Saved intermediate values of the "
                 "graph are freed when you call .backward() or autograd.grad(). Specify "
@@ -202,20 +203,20 @@ def record(
 def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
     if given is not None:
         if given._meta.shape != output._meta.shape:
-            raise RuntimeError(
+            raise runtime_error(
                 f"Mismatch in shape: grad_output[0] has a shape of {given.shape} and output[0] "
                 f"has a shape of {output.shape}."
             )
         return given
     if output._meta.numel != 1:
-        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        raise runtime_error("grad can be implicitly created only for scalar outputs")
     return full_like(output, 1)
 
 
 def _check_differentiable(outputs: Sequence[Tensor]) -> None:
     for i, output in enumerate(outputs):
         if not output.requires_grad:
-            raise RuntimeError(
+            raise runtime_error(
                 f"element {i} of tensors does not require grad and does not have a grad_fn"
             )
 
@@ -265,7 +266,7 @@ def grad(
     _check_differentiable(outputs)
     for i in inputs:
         if not i.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise runtime_error("One of the differentiated Tensors does not require grad")
     trace = current_trace()
     with set_grad_enabled(create_graph):
         seeds = [_cotangent(o, g) for o, g in zip(outputs, given, strict=True)]
@@ -276,7 +277,7 @@ def grad(
         by_edge = _run_tape(outputs, seeds, keep, create_graph, targets=inputs)
         results = [by_edge.get(_target_key(t), (t, None))[1] for t in inputs]
     if not allow_unused and any(r is None for r in results):
-        raise RuntimeError(
+        raise runtime_error(
             "One of the differentiated Tensors appears to not have been used in the graph. Set "
             "allow_unused=True if this is the desired behavior."
         )

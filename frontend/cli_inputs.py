@@ -15,13 +15,13 @@ import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
 
 from ..ir import dtype as dt
+from ..ir.errors import user_line
 from ..ir.interpreter import lookup
 from ..ir.sym import Dim, symbol
 from ..ir.text import from_text
 from ..ir.types import TensorMeta
 from ..ir.verify import verify
 from .cli_errors import CommandError, reading, reported
-from .location import user_line
 from .program import trace
 from .serialization import read_arrays
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from xdsl.ir import Region, SSAValue
 
+from ..ir.errors import runtime_error, type_error
 from ..ir.op import Builder
 from ..ir.ops import control, select, stack
 from ..ir.ops.control import Yield
@@ -67,7 +68,7 @@ class RegionTrace(Trace):
 
     def write(self, tensor: Tensor, new: Tensor) -> None:
         if isinstance(tensor._storage, Storage) or tensor._storage.trace is not self:
-            raise RuntimeError(
+            raise runtime_error(
                 "a function given to cond, scan or while_loop wrote in place into a tensor from "
                 "outside; return the new value instead"
             )
@@ -90,7 +91,7 @@ class _Traced:
             self.spec = flatten(call(function, args), out)
             for leaf in out:
                 if not isinstance(leaf, Tensor):
-                    raise TypeError("a function given to cond, scan or while_loop returns tensors")
+                    raise type_error("a function given to cond, scan or while_loop returns tensors")
             self.results = [self.trace.value(leaf) for leaf in out]
             self.requires_grad = [leaf._requires_grad for leaf in out]
         self.own = len(metas)
@@ -143,7 +144,7 @@ def cond(
     grads = [x._requires_grad for x in leaves]
     branches = [_Traced(trace, f, metas, call, grads) for f in (true_fn, false_fn)]
     if branches[0].spec != branches[1].spec:
-        raise RuntimeError("cond: the two functions return different structures")
+        raise runtime_error("cond: the two functions return different structures")
     captured = _union(branches)
     values = [trace.value(x) for x in (*leaves, *captured)]
     regions = [b.region(captured) for b in branches]
@@ -217,7 +218,7 @@ def _scan_eagerly(
     if reverse:
         stacks.reverse()
     if not stacks:
-        raise RuntimeError("scan: there is nothing to loop along")
+        raise runtime_error("scan: there is nothing to loop along")
     return carry, unflatten(y_spec, [stack(list(ys), 0) for ys in zip(*stacks, strict=True)])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import value_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .devices import check_device
@@ -66,7 +67,7 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
         if array.dtype == np.float64:
             array = array.astype(np.float32 if dtype is None else dtype.numpy)
         if array.dtype == object or array.dtype.kind not in "fiub":
-            raise ValueError("expected a tensor of numbers: rows must have one length")
+            raise value_error("expected a tensor of numbers: rows must have one length")
     return array if dtype is None else array.astype(dtype.numpy)
 
 
@@ -99,7 +100,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: str = "cpu") -> Ten
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares the memory of an array."""
     if any(s < 0 for s in array.strides):
-        raise ValueError(
+        raise value_error(
             "At least one stride in the given numpy array is negative, and tensors with negative "
             "strides are not currently supported. (You can probably work around this by making a "
             "copy of your array with array.copy().)"

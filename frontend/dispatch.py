@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..ir.errors import runtime_error
 from ..ir.op import Op
 from ..ir.types import TensorMeta
 from .symint import SymInt
@@ -38,7 +39,7 @@ class Stale:
 
     def fail(self) -> NoReturn:
         """Raise what a rule that reads it deserves."""
-        raise RuntimeError(self._text)
+        raise runtime_error(self._text)
 
 
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:

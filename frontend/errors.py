@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..ir.errors import located
 from ..runtime.executable import Call, KernelError
 
 
@@ -13,4 +14,4 @@ def run(call: Call, pointers: Sequence[int]) -> None:
         call.run(pointers)
     except KernelError as error:
         kind = IndexError if error.message.lower().startswith("index") else RuntimeError
-        raise kind(str(error)) from None
+        raise located(kind(str(error))) from None

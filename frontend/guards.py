@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from .location import is_library
+from ..ir.location import is_library
 
 _PLAIN = (bool, int, float, str, bytes, type(None), complex)
 

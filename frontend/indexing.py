@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir import dtype as dt
 from ..ir import ops
+from ..ir.errors import index_error, runtime_error, value_error
 from ..ir.op import bind
 from ..ir.ops._extent import strided_extent
 from ..ir.ops.view import Reshape, Slice
@@ -51,7 +52,7 @@ def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
     _check_mask(view, dim, mask)
     spread = ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
     if value.dim() > rest:
-        raise RuntimeError(
+        raise runtime_error(
             "shape mismatch: a mask assigns one value, or one of the shape of the unmasked "
             f"dimensions, to all selected elements; got a value of shape {list(value.shape)}"
         )
@@ -64,7 +65,7 @@ def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
     shape = view._meta.shape
     for i, size in enumerate(mask._meta.shape):
         if dim + i >= len(shape) or not same(size, shape[dim + i]):
-            raise IndexError(
+            raise index_error(
                 f"The shape of the mask {list(mask.shape)} at index {i} does not match the shape "
                 f"of the indexed tensor {list(view.shape)} at index {dim + i}"
             )
@@ -86,11 +87,11 @@ def _expand(x: Tensor, index: Any) -> list[Any]:
         if i is not None and i is not Ellipsis
     )
     if used > x.dim():
-        raise IndexError(f"too many indices for tensor of dimension {x.dim()}")
+        raise index_error(f"too many indices for tensor of dimension {x.dim()}")
     fill = [slice(None)] * (x.dim() - used)
     places = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(places) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
+        raise index_error("an index can only have a single ellipsis ('...')")
     if places:
         return items[: places[0]] + fill + items[places[0] + 1 :]
     return items + fill
@@ -145,7 +146,7 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
 def _integer(item: Any, size: Dim, dim: int) -> Dim:
     index = unwrap(item.item() if hasattr(item, "_meta") else item)
     if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
-        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
+        raise index_error(f"index {index} is out of bounds for dimension {dim} with size {size}")
     if isinstance(index, int) and index < 0:
         return size + index
     return index
@@ -155,7 +156,7 @@ def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
     """Start, limit, step and count of a Python slice of a dimension."""
     step = 1 if item.step is None else int(item.step)
     if step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise value_error("step must be greater than zero")
 
     def clamp(bound: Any, default: Dim) -> Dim:
         if bound is None:
@@ -182,7 +183,7 @@ def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | Non
             for i, p in enumerate(np.nonzero(index._array("indexing by a mask"))):
                 out[dim + i] = from_array(p.astype(np.int64))
         elif index.dtype.kind not in "iu":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+            raise index_error("tensors used as indices must be long, int, byte or bool tensors")
         else:
             out[dim] = index
     while out and out[-1] is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import ops
+from ..ir.errors import runtime_error
 from ..ir.ops.view import View
 from .gradmode import is_grad_enabled, no_grad
 
@@ -46,22 +47,22 @@ def assign(target: Tensor, new: Tensor) -> Tensor:
 def check_writable(target: Tensor, new: Tensor) -> None:
     """Raise in PyTorch's words where an in-place write is not allowed."""
     if new._meta.shape != target._meta.shape:
-        raise RuntimeError(
+        raise runtime_error(
             f"output with shape {list(target.shape)} doesn't match the broadcast shape "
             f"{list(new.shape)}"
         )
     if target.dtype is not new.dtype and new.dtype.kind == "f" and target.dtype.kind != "f":
-        raise RuntimeError(
+        raise runtime_error(
             f"result type {new.dtype.name} can't be cast to the desired output type "
             f"{target.dtype.name}"
         )
     if is_grad_enabled() and target.requires_grad:
         if target.is_leaf:
-            raise RuntimeError(
+            raise runtime_error(
                 "a leaf Variable that requires grad is being used in an in-place operation."
             )
         if _views_leaf(target):
-            raise RuntimeError(
+            raise runtime_error(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..ir.errors import runtime_error
 from ..runtime.memory import Buffer
 from .autograd import _sequence, edge_of
 from .creation import zeros
@@ -50,19 +51,19 @@ class CompiledBackward:
     def apply(self, cotangents: Sequence[Tensor | None]) -> list[Tensor]:
         """Run the backward program; it is compiled at its first use."""
         if self.released:
-            raise RuntimeError(
+            raise runtime_error(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Specify retain_graph=True if you "
                 "need to backward through the graph a second time."
             )
         if is_grad_enabled():
-            raise RuntimeError(
+            raise runtime_error(
                 "create_graph=True through a compiled function is not supported: compile the "
                 "function that takes the gradient instead"
             )
         for tensor, version in zip(self.residuals, self.versions, strict=True):
             if tensor._storage.version != version:
-                raise RuntimeError(
+                raise runtime_error(
                     "one of the variables needed for gradient computation has been modified by "
                     f"an inplace operation: [{tensor._meta}] is at version "
                     f"{tensor._storage.version}; expected version {version} instead."

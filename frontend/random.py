@@ -16,6 +16,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error
 from ..ir.sym import Dim
 from .creation import from_array
 from .inplace import assign, numpy_assign
@@ -176,7 +177,7 @@ def uniform_like(
 ) -> Tensor:
     """What `Tensor.uniform_` writes."""
     if low > high:
-        raise RuntimeError(
+        raise runtime_error(
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"
         )
     shape, dtype = input._meta.shape, input.dtype
@@ -188,7 +189,7 @@ def normal_like(
 ) -> Tensor:
     """What `Tensor.normal_` writes."""
     if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        raise runtime_error(f"normal expects std >= 0.0, but found std {std}")
     shape, dtype = input._meta.shape, input.dtype
     return ops.normal(*_draw(generator), shape, dtype, float(mean), float(std))
 
@@ -219,7 +220,7 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 def _need_data(name: str) -> None:
     if current_trace() is not None:
-        raise RuntimeError(
+        raise runtime_error(
             f"{name} cannot be compiled: call it outside of the compiled function and pass what "
             "it draws as an argument"
         )
@@ -245,14 +246,14 @@ def multinomial(
     _need_data("multinomial")
     weights = np.asarray(input.detach()._array("multinomial"), np.float64)
     if weights.ndim not in (1, 2):
-        raise RuntimeError("prob_dist must be 1 or 2 dim")
+        raise runtime_error("prob_dist must be 1 or 2 dim")
     if not np.isfinite(weights).all() or (weights < 0).any():
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        raise runtime_error("probability tensor contains either `inf`, `nan` or element < 0")
     rows = np.atleast_2d(weights)
     if (rows.sum(1) <= 0).any():
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        raise runtime_error("invalid multinomial distribution (sum of probabilities <= 0)")
     if not replacement and num_samples > rows.shape[1]:
-        raise RuntimeError(
+        raise runtime_error(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
         )
     if replacement:

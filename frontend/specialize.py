@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeAlias
 
+from ..ir.errors import runtime_error
 from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
@@ -146,7 +147,7 @@ class Entry:
             x = leaves[i]
             if x._strides != strides[i] and not is_contiguous(x._sizes, x._strides):
                 if self.captured.inputs[i].storage.version:
-                    raise RuntimeError(
+                    raise runtime_error(
                         f"argument {self.captured.inputs[i].name} is written in place, so it must "
                         "be contiguous"
                     )

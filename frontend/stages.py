@@ -12,6 +12,7 @@ from xdsl.dialects.func import FuncOp
 
 from .. import codegen
 from ..codegen import nvptx
+from ..ir.errors import value_error
 from ..ir.interpreter import lookup
 from ..ir.target import Target
 from ..ir.text import to_text
@@ -29,7 +30,7 @@ def step_done(module: ModuleOp) -> str:
     try:
         main = lookup(module, "main")
     except KeyError:
-        raise ValueError("the module has no function @main") from None
+        raise value_error("the module has no function @main") from None
     names = {op.name for op in module.walk()}
     if any(name.startswith("calque.") for name in names):
         grouped = any("calque.hero" in op.attributes for op in module.ops)
@@ -57,7 +58,7 @@ def stage_module(
     stages = ["graph", "linalg", "kernel"]
     reached = next((s.stage for s in STEPS if s.name == done), "graph")
     if stages.index(reached) > stages.index(stage):
-        raise ValueError(f"the module is past the {stage} stage already")
+        raise value_error(f"the module is past the {stage} stage already")
     current = module.clone()
     if done == [s.name for s in STEPS if s.stage == stage][-1]:
         return current
@@ -77,7 +78,7 @@ def stage_text(
 ) -> str:
     """The text of a stage of a module, see `stage_module`. Raises ValueError for an unknown one."""
     if stage not in STAGES:
-        raise ValueError(f"unknown stage '{stage}': choose from {', '.join(STAGES)}")
+        raise value_error(f"unknown stage '{stage}': choose from {', '.join(STAGES)}")
     if stage in ("graph", "linalg", "kernel"):
         return to_text(stage_module(module, stage, options, dump=dump))
     target = (options or Options()).target or Target.host()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import ops
+from ..ir.errors import runtime_error, type_error
 from .autograd import edge_of
 from .autograd import grad as gradients_of
 from .gradmode import set_grad_enabled
@@ -34,7 +35,7 @@ def value_and_grad(
             out = function(*args_, **kwargs)
             value, aux = out if has_aux else (out, None)
             if not isinstance(value, Tensor) or value._meta.numel != 1:
-                raise RuntimeError("grad needs a function that returns one scalar tensor")
+                raise runtime_error("grad needs a function that returns one scalar tensor")
             inputs = [args_[p] for p in positions]
             if value._requires_grad:
                 grads = gradients_of(value, inputs, create_graph=True, allow_unused=True)
@@ -87,7 +88,7 @@ def _fresh(x: Any) -> Tensor:
     from .dispatch import apply
 
     if not isinstance(x, Tensor):
-        raise TypeError(f"grad differentiates with respect to tensors, got {type(x).__name__}")
+        raise type_error(f"grad differentiates with respect to tensors, got {type(x).__name__}")
     out = apply(BroadcastTo, (x,), {"shape": x._meta.shape})
     out._requires_grad = True
     return out

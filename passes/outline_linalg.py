@@ -34,6 +34,7 @@ from ..ir.types import Shape
 from .dims import DIMS, dims_attr
 from .host_control import captured
 from .outline import HERO, SOURCE
+from .schedules.heroes import natural_hero
 from .signature import argument_sizes
 
 _NONE = DictionaryAttr({})
@@ -290,10 +291,4 @@ def _hero(op: Operation) -> str:
     """The kind of an operation, for the choice of its schedule."""
     if not isinstance(op, LinalgStructuredOperation):
         return "view" if not op.regions else "generic"
-    kinds = [str(i.data) for i in op.get_iterator_types()]
-    if "reduction" not in kinds:
-        return "elementwise"
-    names = [inner.name for inner in op.regions[0].block.ops]
-    if len(op.inputs) == 2 and any("mul" in n for n in names) and any("add" in n for n in names):
-        return "matmul" if kinds.count("reduction") == 1 else "conv"
-    return "rowwise" if kinds[-1] == "reduction" else "reduce"
+    return natural_hero(op)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..tensor import Tensor
 
 
@@ -15,7 +16,7 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
         return ops.mean(loss)
     if reduction == "sum":
         return ops.sum(loss)
-    raise ValueError(f"{reduction} is not a valid value for reduction")
+    raise value_error(f"{reduction} is not a valid value for reduction")
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -99,7 +100,7 @@ def nll_loss(
     """-input[target], input being log-probabilities with classes in dimension 1."""
     dim = 0 if input.dim() == 1 else 1
     if target.dim() != input.dim() - 1:
-        raise ValueError(
+        raise value_error(
             f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
             f"({target.shape[0] if target.dim() else 1})."
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir import dtype as dt
 from ...ir import ops
+from ...ir.errors import not_implemented, runtime_error, value_error
 from ..functions_reduce import norm
 from ..inplace import assign
 from ..tensor import Tensor
@@ -74,7 +75,7 @@ def conv3d(
 
 def _conv(rank: int, input: Tensor, weight: Tensor, *args: Any) -> Tensor:
     if weight.dim() != rank + 2 or input.dim() not in (rank + 1, rank + 2):
-        raise RuntimeError(
+        raise runtime_error(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
             f"got input of size: {list(input.shape)}"
         )
@@ -158,7 +159,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero elements with probability p and scale the others by 1/(1-p)."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise value_error(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:
         return input
     from ..random import bernoulli_mask
@@ -178,9 +179,9 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Constant padding; pairs of `pad` count from the last dimension."""
     if mode != "constant":
-        raise NotImplementedError(f"padding mode '{mode}' is not supported, only 'constant'")
+        raise not_implemented(f"padding mode '{mode}' is not supported, only 'constant'")
     if len(pad) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
+        raise runtime_error("Padding length must be divisible by 2")
     rank = input.dim()
     low, high = [0] * rank, [0] * rank
     for i in range(len(pad) // 2):
@@ -198,7 +199,7 @@ def scaled_dot_product_attention(
     scores = ops.matmul(query * scale, ops.transpose(key, -2, -1))
     if is_causal:
         if attn_mask is not None:
-            raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
+            raise runtime_error("Explicit attn_mask should not be set when is_causal=True")
         rows, columns = query._meta.shape[-2], key._meta.shape[-2]
         row = ops.reshape(ops.iota(rows, dt.int64, query), (rows, 1))
         column = ops.reshape(ops.iota(columns, dt.int64, query), (1, columns))

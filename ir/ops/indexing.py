@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtype as dt
+from ..errors import index_error, runtime_error
 from ..op import Value, bind, meta
 from ..sym import Dim, product
 from ..types import TensorMeta
@@ -18,7 +19,7 @@ from .scatter import IndexAdd, IndexCopy
 def index_select(x: Value, dim: int, index: Value) -> Value:
     """`torch.index_select`: x along `dim` at a vector of indices."""
     if meta(index).rank > 1:
-        raise IndexError("index_select(): Index is supposed to be a vector")
+        raise index_error("index_select(): Index is supposed to be a vector")
     if meta(index).rank == 0:
         from .view import reshape
 
@@ -33,7 +34,7 @@ def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Valu
 
     m = meta(weight)
     if m.rank != 2:
-        raise RuntimeError("'weight' must be 2-D")
+        raise runtime_error("'weight' must be 2-D")
     rows = take(weight, 0, ids)
     if padding_idx is None:
         return rows
@@ -80,13 +81,13 @@ class Selection:
 
         m = meta(x)
         if len(indices) > m.rank:
-            raise IndexError(
+            raise index_error(
                 f"too many indices for tensor of dimension {m.rank} (got {len(indices)})"
             )
         self.dims = [d for d, i in enumerate(indices) if i is not None]
         given = [i for i in indices if i is not None]
         if any(meta(i).dtype is dt.bool_ for i in given):
-            raise RuntimeError(
+            raise runtime_error(
                 "the size of a result of boolean indexing depends on data; use where() instead"
             )
         self.adjacent = self.dims[-1] - self.dims[0] == len(self.dims) - 1
@@ -119,7 +120,7 @@ def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) ->
         shape = broadcast_shapes(*(meta(i).shape for i in indices))
     except RuntimeError:
         shapes = ", ".join(sizes(meta(i).shape) for i in indices)
-        raise IndexError(
+        raise index_error(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from None
     flat: Value = None

@@ -10,6 +10,7 @@ from xdsl.ir import Block, OpResult, Region, SSAValue, SSAValues
 
 from ..attrs import BOOL, DIM, INT
 from ..autodiff import differentiable, gradients
+from ..errors import runtime_error
 from ..op import Builder, Node, Op, Value, current_builder
 from ..sym import Dim
 from ..types import TensorMeta, meta_of, to_type
@@ -49,7 +50,7 @@ class Scan(Control):
         elements = []
         for x in metas[n : n + m]:
             if x.rank == 0 or x.shape[0] != length:
-                raise RuntimeError(f"scan: expected {length} elements along {x}")
+                raise runtime_error(f"scan: expected {length} elements along {x}")
             elements.append(x.with_shape(x.shape[1:]))
         taken = [*metas[:n], *elements, *metas[n + m :]]
         expect_same("scan: the arguments of the body", metas_of(body.block.args), taken)
@@ -250,7 +251,7 @@ def scan(
     """
     if length is None:
         if not xs:
-            raise RuntimeError("scan: give the length of a loop that goes along no tensor")
+            raise runtime_error("scan: give the length of a loop that goes along no tensor")
         length = meta_of(xs[0]).shape[0]
     return _scan(inits, xs, consts, body, length, reverse)
 

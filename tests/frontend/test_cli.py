@@ -98,6 +98,7 @@ def test_a_stage_is_the_end_of_itself(traced: Path, stage: str) -> None:
     assert Path("a.mlir").read_text() == Path("b.mlir").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.* it sums no products")
 @pytest.mark.parametrize("stage", ["graph", "linalg"])
 def test_an_edited_dump_runs_as_edited(traced: Path, stage: str) -> None:
     np.save("x.npy", np.full((2, 6), -1.0, np.float32))
