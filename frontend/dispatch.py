@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 from ..ir.errors import runtime_error
@@ -42,6 +43,14 @@ class Stale:
         raise runtime_error(self._text)
 
 
+@cache
+def _eager() -> tuple[Any, Any]:
+    from .autograd import record
+    from .eager import execute
+
+    return execute, record
+
+
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The result of an operator on tensors, a tuple where it has several."""
     trace = current_trace()
@@ -53,9 +62,7 @@ def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
         check_escape(x)
         if isinstance(x, Stale):
             x.fail()
-    from .autograd import record
-    from .eager import execute
-
+    execute, record = _eager()
     results = execute(op, operands, attrs)
     record(op, operands, attrs, results)
     return results[0] if len(results) == 1 else tuple(results)

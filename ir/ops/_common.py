@@ -115,6 +115,11 @@ def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[
 
     tensors = [x for x in operands if not is_number(x)]
     metas = [meta(x) for x in tensors]
+    first = metas[0]
+    if len(tensors) == len(operands) and all(
+        m is first or (m.shape == first.shape and m.device == first.device) for m in metas
+    ):
+        return [cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
     # A 0-d CPU tensor goes with tensors of any device, as a number would.
     check_devices([m for m in metas if m.rank or m.device != "cpu"])
     shape = broadcast_shapes(*(m.shape for m in metas))
