@@ -247,12 +247,12 @@ class Route:
         for x, meta, tracked in zip(args, self._metas, self._tracked, strict=True):
             if (
                 not isinstance(x, Tensor)
-                or x._is_traced
+                or not isinstance(storage := x._storage, Storage)
                 or (x._meta is not meta and x._meta != meta)
                 or x._requires_grad is not tracked
             ):
                 return False
-            memory.add(id(x._storage))
+            memory.add(id(storage))
         return len(memory) == len(args) and entry.apart(memory) and entry.holds(args)
 
     def run(self, leaves: Sequence[Any]) -> Any:
