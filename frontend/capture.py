@@ -24,6 +24,7 @@ from ..ir.op import Builder
 from ..ir.sym import Expr, Guard, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from ..ir.verify import set_guards
+from .checks import unused_checks
 from .guards import Guards
 from .overlap import Pattern, refuse_written
 from .pytree import LEAF, flatten, unflatten
@@ -39,7 +40,8 @@ class Result:
     """One result of the program and where it goes after a call.
 
     `role` is "output" (a leaf of what the function returned), "state" (the input `alias` holds
-    it), "grad" (the `.grad` of `owner`), or "residual" (kept for the backward program).
+    it), "grad" (the `.grad` of `owner`), "residual" (kept for the backward program), or "check"
+    (indices that are read for nothing: that they are in range is all that is wanted).
     """
 
     value: SSAValue
@@ -200,6 +202,8 @@ def capture(
         _check_overlaps(trace, aliases)
         if split:
             _split_backward(captured, arguments, returned)
+        for value in unused_checks(trace.block, [r.value for r in captured.results]):
+            captured.results.append(Result(value, "check", f"check_{len(captured.results)}"))
     captured.argument_shapes = [tuple(x._sizes) for x in leaves]
     captured.argument_metas = list(metas)
     captured.guards = trace.surroundings.guards()
