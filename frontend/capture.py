@@ -29,6 +29,7 @@ from .guards import Guards
 from .overlap import Pattern, refuse_written
 from .pytree import LEAF, flatten, unflatten
 from .random import default_generator
+from .replay import Replay
 from .symint import SymInt
 from .tensor import Tensor
 from .trace import Trace
@@ -120,6 +121,7 @@ class Backward:
     guards: list[Guard]
     # Where each residual is found after the forward call: an input, or a result of it.
     residuals: list[tuple[str, int]]
+    replay: Replay | None = None  # how it is differentiated, made at the first call
 
     def module(self) -> ModuleOp:
         names = [(f"residual_{i}", "input", None) for i in range(len(self.residuals))]
