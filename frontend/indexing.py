@@ -205,7 +205,7 @@ def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | Non
     for dim, index in picks:
         if index.dtype is dt.bool_:
             _check_mask(view, dim, index)
-            for i, p in enumerate(np.nonzero(index._array("indexing by a mask"))):
+            for i, p in enumerate(np.nonzero(index._read("indexing by a mask"))):
                 out[dim + i] = from_array(p.astype(np.int64))
         elif index.dtype.kind not in "iu":
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")

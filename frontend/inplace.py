@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import ops
-from ..ir.ops.view import View
+from ..ir.ops._elementwise import torch_name
+from ..ir.ops.view import REPEATED, View
 from ..ir.types import meta_of
 from .gradmode import is_grad_enabled, no_grad
 
@@ -69,11 +70,16 @@ def check_writable(target: Tensor, new: Tensor) -> None:
             f"output with shape {list(target.shape)} doesn't match the broadcast shape "
             f"{list(new.shape)}"
         )
-    if target.dtype is not new.dtype and new.dtype.kind == "f" and target.dtype.kind != "f":
+    old, kind = target.dtype.kind, new.dtype.kind
+    if (kind == "f" and old != "f") or (old == "b" and kind != "b"):
         raise RuntimeError(
-            f"result type {new.dtype.name} can't be cast to the desired output type "
-            f"{target.dtype.name}"
+            f"result type {torch_name(new.dtype)} can't be cast to the desired output type "
+            f"{torch_name(target.dtype)}"
         )
+    if not target._is_traced and any(
+        s == 0 and d > 1 for s, d in zip(target._strides, target._sizes, strict=True)
+    ):
+        raise RuntimeError(REPEATED)
     if is_grad_enabled() and target.requires_grad:
         if target.is_leaf:
             raise RuntimeError(

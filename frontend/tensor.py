@@ -168,6 +168,15 @@ class Tensor(Methods):
         storage = self._concrete_storage(wanted)
         return as_numpy(storage, self.dtype, self._sizes, self._strides, self._offset)
 
+    def _read(self, wanted: str) -> np.ndarray:
+        """The elements for Python to look at: a program that is being traced depends on them."""
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None:
+            trace.read_data(self, wanted)
+        return self._array(wanted)
+
     def numpy(self) -> np.ndarray:
         """The elements as an array that shares the memory. Raises where a gradient is tracked."""
         if self.requires_grad:
@@ -175,7 +184,7 @@ class Tensor(Methods):
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
             )
-        return self._array("numpy()")
+        return self._read("numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -188,11 +197,11 @@ class Tensor(Methods):
             raise RuntimeError(
                 f"a Tensor with {self._meta.numel} elements cannot be converted to Scalar"
             )
-        return self._array("item()").item()
+        return self._read("item()").item()
 
     def tolist(self) -> Any:
         """The elements as nested lists."""
-        return self._array("tolist()").tolist()
+        return self._read("tolist()").tolist()
 
     def __bool__(self) -> bool:
         if self._is_traced:

@@ -22,6 +22,11 @@ from ._common import normalize_dim
 from ._extent import slice_extent
 from ._fold import producer, uniform
 
+REPEATED = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single "
+    "memory location. Please clone() the tensor before performing the operation."
+)
+
 
 class View(Op):
     """Base of the view operators."""
@@ -96,11 +101,7 @@ class BroadcastTo(View):
     @classmethod
     def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
         if meta(base).numel != meta(new).numel:
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to "
-                "a single memory location. Please clone() the tensor before performing the "
-                "operation."
-            )
+            raise RuntimeError(REPEATED)
         return reshape(new, meta(base).shape)
 
     @classmethod

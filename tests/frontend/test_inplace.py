@@ -105,3 +105,26 @@ def test_a_leaf_is_written_under_no_grad_only(wrap: Any) -> None:
     wrap(written)(a)
     assert a.tolist() == [1, 1, 0, 0]
     assert a.requires_grad and a.is_leaf
+
+
+@both
+def test_a_write_keeps_the_dtype_and_each_element_its_memory(wrap: Any) -> None:
+    def counted(x: Any) -> None:
+        flags = x > 1
+        flags += 1
+
+    def halved(x: Any) -> None:
+        whole = x.long()
+        whole /= 2
+
+    def repeated(x: Any) -> None:
+        x.expand(3, 4).add_(1)
+
+    x = leaf().detach()
+    with pytest.raises(RuntimeError, match=r"result type Long can't be cast to .* type Bool"):
+        wrap(counted)(x)
+    with pytest.raises(RuntimeError, match=r"result type Float can't be cast to .* type Long"):
+        wrap(halved)(x)
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        wrap(repeated)(x)
+    assert x.tolist() == leaf().tolist()
