@@ -7,23 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import (
-    ArrayAttr,
-    DictionaryAttr,
-    FunctionType,
-    IntegerAttr,
-    ModuleOp,
-    StringAttr,
-    i64,
-)
-from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Block, SSAValue
 
 from ..ir.autodiff import gradients
 from ..ir.op import Builder
 from ..ir.sym import Expr, Guard, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
-from ..ir.verify import set_guards
+from .buildmodule import build_module
 from .checks import unused_checks
 from .guards import Guards
 from .overlap import Pattern, refuse_written
@@ -133,40 +125,6 @@ class Backward:
             (f"grad_{i}", "output", None) for i in range(len(self.grads))
         ]
         return build_module(self.block, names, outs, self.grads, self.guards)
-
-
-def build_module(
-    block: Block,
-    inputs: Sequence[tuple[str, str, int | None]],
-    outputs: Sequence[tuple[str, str, int | None]],
-    values: Sequence[SSAValue],
-    guards: Sequence[Guard],
-) -> ModuleOp:
-    """A module around a copy of a block; names, roles and aliases become attributes."""
-    types = FunctionType.from_lists([a.type for a in block.args], [v.type for v in values])
-    func = FuncOp(
-        "main",
-        types,
-        arg_attrs=ArrayAttr([_names(*i) for i in inputs]),
-        res_attrs=ArrayAttr([_names(*o) for o in outputs]),
-    )
-    target = func.body.block
-    mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, target.args, strict=True))
-    for op in block.ops:
-        target.add_op(op.clone(mapping))
-    target.add_op(ReturnOp(*[mapping[v] for v in values]))
-    set_guards(func, list(guards))
-    return ModuleOp([func])
-
-
-def _names(name: str, role: str, alias: int | None) -> DictionaryAttr:
-    entries: dict[str, Attribute] = {
-        "calque.name": StringAttr(name),
-        "calque.role": StringAttr(role),
-    }
-    if alias is not None:
-        entries["calque.alias"] = IntegerAttr(alias, i64)
-    return DictionaryAttr(entries)
 
 
 def capture(

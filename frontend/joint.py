@@ -31,7 +31,7 @@ class CompiledBackward:
     def __init__(
         self,
         entry: Entry,
-        sizes: tuple[int, ...],
+        sizes: dict[str, int],
         leaves: Sequence[Tensor],
         residuals: list[Tensor],
         outputs: list[Tensor],
@@ -66,16 +66,15 @@ class CompiledBackward:
             c if c is not None else zeros(m.shape, dtype=m.dtype)
             for c, m in zip(cotangents, self.node.result_metas, strict=True)
         ]
-        known = dict(zip(entry.program.symbols, self.sizes, strict=True))
         if is_grad_enabled():
             _check_versions(self.inputs, self.input_versions)
-            return self.replay.gradients(self.inputs, filled, known)
+            return self.replay.gradients(self.inputs, filled, self.sizes)
         _check_versions(self.residuals, self.versions)
         if entry.backward_program is None:
             assert entry.captured.backward is not None
             entry.backward_program = compile_graph(entry.captured.backward.module())
         program = entry.backward_program
-        call = program.prepare([known[s] for s in program.symbols])
+        call = program.prepare([self.sizes[s] for s in program.symbols])
         tensors = [*self.residuals, *map(aligned, filled)]
         grads: list[Tensor] = []
         for meta, shape in zip(program.outputs, call.shapes[len(tensors) :], strict=True):
@@ -113,7 +112,7 @@ class _Metas:
 
 
 def attach(
-    entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor], outputs: Sequence[Any]
+    entry: Entry, sizes: dict[str, int], leaves: Sequence[Tensor], outputs: Sequence[Any]
 ) -> None:
     """Connect the outputs of a call to the tape."""
     captured = entry.captured

@@ -109,7 +109,7 @@ class Entry:
         if captured.backward is not None:
             from .joint import attach
 
-            attach(self, sizes, leaves, outputs)
+            attach(self, self._sizes_of(leaves), leaves, outputs)
         return unflatten(captured.out_spec, returned)
 
     def _layout(self, sizes: tuple[int, ...], call: Call) -> list[_Layout]:
@@ -127,13 +127,17 @@ class Entry:
             ]
         return found
 
+    def _sizes_of(self, leaves: Sequence[Tensor]) -> dict[str, int]:
+        """The values of all size symbols, those that the program does not need included."""
+        return {name: leaves[i]._sizes[d] for name, (i, d) in self._places.items()}
+
     def _returned(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
         """What a returned leaf is after a call."""
         if isinstance(slot, Passed):
             leaf = leaves[slot.index]
             return leaf.item() if leaf._chain is NUMBER else leaf
         if isinstance(slot, Expr):
-            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
+            return evaluate(slot, self._sizes_of(leaves))
         return outputs[slot] if isinstance(slot, int) else slot
 
     def _gather(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
