@@ -275,10 +275,11 @@ def grad(
         keep = create_graph if retain_graph is None else retain_graph
         by_edge = _run_tape(outputs, seeds, keep, create_graph, targets=inputs)
         results = [by_edge.get(_target_key(t), (t, None))[1] for t in inputs]
-    if not allow_unused and any(r is None for r in results):
+    unused = next((i for i, r in enumerate(results) if r is None), None)
+    if unused is not None and not allow_unused:
         raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set "
-            "allow_unused=True if this is the desired behavior."
+            f"The differentiated Tensor at index {unused} appears to not have been used in the "
+            "graph. Set allow_unused=True if this is the desired behavior."
         )
     return tuple(results)
 

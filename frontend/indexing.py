@@ -169,6 +169,11 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
 
 
 def _integer(item: Any, size: Dim, dim: int) -> Dim:
+    if isinstance(item, float):
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
+            "valid indices (got float)"
+        )
     index = unwrap(item.item() if hasattr(item, "_meta") else item)
     if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
         raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")

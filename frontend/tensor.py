@@ -15,6 +15,7 @@ import numpy as np
 
 from ..ir.dtype import DType
 from ..ir.op import Op
+from ..ir.ops._common import normalize_dim
 from ..ir.types import TensorMeta
 from .methods import Methods
 from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
@@ -99,7 +100,7 @@ class Tensor(Methods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[normalize_dim(dim, self._meta.rank)]
 
     @property
     def dtype(self) -> DType:
@@ -129,7 +130,7 @@ class Tensor(Methods):
         from .traced import strides_of
 
         strides = tuple(map(wrap, strides_of(self)))
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else strides[normalize_dim(dim, self._meta.rank)]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie row-major without gaps."""
@@ -325,7 +326,9 @@ class Tensor(Methods):
 
         if value is not None and value._meta.shape != self._meta.shape:
             raise RuntimeError(
-                f"assigned grad has data of a different size: {value.shape} for {self.shape}"
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
+                f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor are "
+                "the same size"
             )
         trace = current_trace()
         if trace is None:
