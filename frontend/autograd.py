@@ -239,14 +239,34 @@ def backward(
         found = list(zip(leaves, grads, strict=True))
     else:
         keep = create_graph if retain_graph is None else retain_graph
-        accumulated = _run_tape([tensor], [seed], keep, create_graph)
+        shared = {id(seed._storage)}
+        accumulated = _run_tape([tensor], [seed], keep, create_graph, shared=shared)
         wanted = None if inputs is None else {id(t) for t in inputs}
-        found = [(t, g) for t, g in accumulated.values() if wanted is None or id(t) in wanted]
+        with set_grad_enabled(create_graph):
+            found = [
+                (t, None if g is None else _own(g, shared))
+                for t, g in accumulated.values()
+                if wanted is None or id(t) in wanted
+            ]
     with set_grad_enabled(create_graph):
         for leaf, grad in found:
             if grad is not None:
                 previous = leaf.grad
                 leaf.grad = grad if previous is None else add(previous, grad)
+
+
+def _own(grad: Tensor, shared: set[int]) -> Tensor:
+    """A gradient in memory of its own: what a leaf keeps may be written in place.
+
+    The two operands of a sum get one tensor, the operand of a total one number for all elements.
+    """
+    from .functions import clone
+    from .inplace import repeats
+
+    if id(grad._storage) in shared or repeats(grad):
+        grad = clone(grad)
+    shared.add(id(grad._storage))
+    return grad
 
 
 def grad(
@@ -320,8 +340,12 @@ def _run_tape(
     keep: bool,
     create_graph: bool,
     targets: Sequence[Tensor] = (),
+    shared: set[int] | None = None,
 ) -> dict[Any, tuple[Tensor, Tensor | None]]:
-    """Walk the tape newest first. Leaves (and `targets`) with their gradients, by key."""
+    """Walk the tape newest first. Leaves (and `targets`) with their gradients, by key.
+
+    `shared` gets the memory of what the rules of users gave, who may hold it.
+    """
     found: dict[Any, tuple[Tensor, Tensor | None]] = {}
     wanted = {_target_key(t): t for t in targets}
     pending: dict[int, list[Tensor | None]] = {}
@@ -350,7 +374,10 @@ def _run_tape(
             for i, slot in enumerate(slots):
                 if (id(node), i) in wanted:
                     found[id(node), i] = (wanted[id(node), i], slot)
-            for edge, cotangent in zip(node.edges, node.apply(slots), strict=True):
+            given = node.apply(slots)
+            if shared is not None and getattr(node, "foreign", False):
+                shared.update(id(c._storage) for c in given if c is not None)
+            for edge, cotangent in zip(node.edges, given, strict=True):
                 if cotangent is not None and edge is not None:
                     send(edge, cotangent)
             if not keep:

@@ -76,9 +76,7 @@ def check_writable(target: Tensor, new: Tensor) -> None:
             f"result type {torch_name(new.dtype)} can't be cast to the desired output type "
             f"{torch_name(target.dtype)}"
         )
-    if not target._is_traced and any(
-        s == 0 and d > 1 for s, d in zip(target._strides, target._sizes, strict=True)
-    ):
+    if not target._is_traced and repeats(target):
         raise RuntimeError(REPEATED)
     if is_grad_enabled() and target.requires_grad:
         if target.is_leaf:
@@ -90,6 +88,11 @@ def check_writable(target: Tensor, new: Tensor) -> None:
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
             )
+
+
+def repeats(x: Tensor) -> bool:
+    """Whether elements of a concrete tensor lie in one place, as those that `expand` made."""
+    return any(s == 0 and d > 1 for s, d in zip(x._strides, x._sizes, strict=True))
 
 
 def _is_whole(target: Tensor) -> bool:
