@@ -198,6 +198,11 @@ def arange(
         is_float = any(isinstance(v, float) for v in (start, end, step))
         dtype = dt.float32 if is_float else dt.int64
     trace = current_trace()
+    plain = not any(isinstance(v, SymInt) or hasattr(v, "_meta") for v in (start, end, step))
+    if plain and step == 0:
+        raise RuntimeError("step must be nonzero")
+    if plain and (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if trace is None:
         return from_array(np.arange(start, end, step).astype(dtype.numpy), device)
     if any(isinstance(v, SymInt) for v in (start, end)):

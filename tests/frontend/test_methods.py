@@ -260,6 +260,8 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
     "size of a dim": (lambda x: x.size(5), IndexError, "Dimension out of range"),
     "index": (lambda x: x[7], IndexError, "out of bounds"),
     "float index": (lambda x: x[1.0], IndexError, "only integers, slices"),
+    "no step": (lambda x: calque.arange(0, 3, 0), RuntimeError, "step must be nonzero"),
+    "other way": (lambda x: calque.arange(1, 0), RuntimeError, "inconsistent with step sign"),
     "gradient": (lambda x: setattr(x, "grad", x[0]), RuntimeError, "assign a gradient of size"),
     "leaf": (lambda x: x.requires_grad_().add_(1), RuntimeError, "a leaf Variable"),
     "item": (lambda x: x.item(), RuntimeError, "cannot be converted to Scalar"),
