@@ -9,7 +9,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
-from ..ir.errors import value_error
+from ..ir.errors import runtime_error, value_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .devices import check_device
@@ -199,6 +199,11 @@ def arange(
         is_float = any(isinstance(v, float) for v in (start, end, step))
         dtype = dt.float32 if is_float else dt.int64
     trace = current_trace()
+    plain = not any(isinstance(v, SymInt) or hasattr(v, "_meta") for v in (start, end, step))
+    if plain and step == 0:
+        raise runtime_error("step must be nonzero")
+    if plain and (end - start) * step < 0:
+        raise runtime_error("upper bound and lower bound inconsistent with step sign")
     if trace is None:
         return from_array(np.arange(start, end, step).astype(dtype.numpy), device)
     if any(isinstance(v, SymInt) for v in (start, end)):

@@ -170,6 +170,8 @@ def _fitting(
 class FunctionNode:
     """The node of the tape for one call of a Function."""
 
+    foreign = True  # what its rule returns may be held by others
+
     def __init__(
         self, cls: type[Function], ctx: FunctionContext, args: Sequence[Any],
         tensors: Sequence[int], outputs: Sequence[Tensor], every: Sequence[Any],

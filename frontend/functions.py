@@ -146,6 +146,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
                 f"{value._meta.rank} dimension(s)."
             )
         value = ops.cast(value, meta(input).dtype)
+    elif meta(input).dtype is dt.bool_:
+        value = bool(value)
     elif isinstance(value, float) and not meta(input).dtype.is_floating_point:
         value = int(value)
     return ops.where(mask, value, input)

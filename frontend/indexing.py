@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ..ir.ops.view import Reshape, Slice
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
 from . import inplace
+from .masked import Masked
 from .symint import unwrap
 
 if TYPE_CHECKING:
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 def get(x: Tensor, index: Any) -> Tensor:
     """The elements that an index selects; a view where it has no tensors."""
     view, picks = _basic(x, _expand(x, index))
-    return ops.index(view, _indices(view, picks)) if picks else view
+    if not picks:
+        return view
+    from .trace import current_trace
+
+    trace = current_trace()
+    if trace is not None and _is_masked(picks) and picks[0][1]._is_traced:
+        return cast("Tensor", Masked(view, _spread(view, *picks[0]), trace))
+    return ops.index(view, _indices(view, picks))
 
 
 def set_(x: Tensor, index: Any, value: Any) -> None:
@@ -33,30 +41,48 @@ def set_(x: Tensor, index: Any, value: Any) -> None:
     from .tensor import Tensor
 
     index = _expand(x, index)
+    view, picks = _basic(x, index)
+    if isinstance(value, Masked) and _is_masked(picks):
+        inplace.assign(view, value.written_into(view, _spread(view, *picks[0])))
+        return
     if not isinstance(value, Tensor):
         value = as_tensor(value, dtype=x.dtype)
-    view, picks = _basic(x, index)
     if not picks:
         inplace.copy_(view, value)
         return
-    if len(picks) == 1 and picks[0][1].dtype is dt.bool_:
-        dim, mask = picks[0]
-        _set_mask(view, dim, mask, value)
+    if _is_masked(picks) and _set_mask(view, *picks[0], value):
         return
     indices = _indices(view, picks)
     inplace.assign(view, ops.index_put(view, indices, ops.cast(value, view.dtype)))
 
 
-def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
+def _is_masked(picks: list[tuple[int, Tensor]]) -> bool:
+    return len(picks) == 1 and picks[0][1].dtype is dt.bool_
+
+
+def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> bool:
+    """Write what all selected elements get; False where each gets its own, and data say where."""
+    spread = _spread(view, dim, mask)
     rest = view.dim() - dim - mask.dim()
-    _check_mask(view, dim, mask)
-    spread = ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
+    while value.dim() > rest and value._meta.shape[0] == 1:
+        value = ops.reshape(value, value._meta.shape[1:])
     if value.dim() > rest:
+        if not mask._is_traced:
+            return False
         raise runtime_error(
-            "shape mismatch: a mask assigns one value, or one of the shape of the unmasked "
-            f"dimensions, to all selected elements; got a value of shape {list(value.shape)}"
+            "shape mismatch: while tracing, a mask assigns one value, or one of the shape of the "
+            "unmasked dimensions, to all selected elements, or what the same mask selected; got a "
+            f"value of shape {list(value.shape)}. Write with calque.where instead."
         )
     inplace.assign(view, ops.where(spread, ops.cast(value, view.dtype), view))
+    return True
+
+
+def _spread(view: Tensor, dim: int, mask: Tensor) -> Tensor:
+    """The mask with dimensions after its own, so that it broadcasts to the view."""
+    _check_mask(view, dim, mask)
+    rest = view.dim() - dim - mask.dim()
+    return ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
 
 
 def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
@@ -144,6 +170,11 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
 
 
 def _integer(item: Any, size: Dim, dim: int) -> Dim:
+    if isinstance(item, float):
+        raise index_error(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
+            "valid indices (got float)"
+        )
     index = unwrap(item.item() if hasattr(item, "_meta") else item)
     if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
         raise index_error(f"index {index} is out of bounds for dimension {dim} with size {size}")
@@ -180,7 +211,7 @@ def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | Non
     for dim, index in picks:
         if index.dtype is dt.bool_:
             _check_mask(view, dim, index)
-            for i, p in enumerate(np.nonzero(index._array("indexing by a mask"))):
+            for i, p in enumerate(np.nonzero(index._read("indexing by a mask"))):
                 out[dim + i] = from_array(p.astype(np.int64))
         elif index.dtype.kind not in "iu":
             raise index_error("tensors used as indices must be long, int, byte or bool tensors")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import ops
 from . import functions as fn
-from .inplace import assign, copy_
+from .inplace import assign, copy_, overwrite
 from .methods_base import TensorBase, this
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class InPlace(TensorBase):
         """Write numbers drawn evenly from [low, high)."""
         from . import random
 
-        return assign(this(self), random.uniform_like(this(self), low, high, generator))
+        return overwrite(this(self), random.uniform_like(this(self), low, high, generator))
 
     def normal_(
         self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
@@ -193,11 +193,11 @@ class InPlace(TensorBase):
         """Write normally distributed numbers."""
         from . import random
 
-        return assign(this(self), random.normal_like(this(self), mean, std, generator))
+        return overwrite(this(self), random.normal_like(this(self), mean, std, generator))
 
     def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Write 1 with probability p, else 0."""
         from . import random
 
         drawn = random.bernoulli_mask(self._meta.shape, p, generator)
-        return assign(this(self), ops.cast(drawn, self.dtype))
+        return overwrite(this(self), ops.cast(drawn, self.dtype))

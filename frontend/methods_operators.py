@@ -102,10 +102,10 @@ class Operators(TensorBase):
     # ---- comparison -----------------------------------------------------------------------
 
     def __eq__(self, other: Any) -> Tensor:
-        return ops.eq(self, other)
+        return NotImplemented if other is None else ops.eq(self, other)
 
     def __ne__(self, other: Any) -> Tensor:
-        return ops.ne(self, other)
+        return NotImplemented if other is None else ops.ne(self, other)
 
     def __lt__(self, other: Any) -> Tensor:
         return ops.lt(self, other)

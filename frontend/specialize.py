@@ -202,13 +202,17 @@ class Entry:
         slots = self.captured.returned
         return unflatten(self.captured.out_spec, [self._leaf(s, leaves, outputs) for s in slots])
 
+    def sizes_of(self, leaves: Sequence[Tensor]) -> dict[str, int]:
+        """The values of all size symbols, those that the program does not need included."""
+        return {name: leaves[i]._sizes[d] for name, (i, d) in self._places.items()}
+
     def _leaf(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
         """What a returned leaf is after a call."""
         if isinstance(slot, Passed):
             leaf = leaves[slot.index]
             return leaf.item() if leaf._chain is NUMBER else leaf
         if isinstance(slot, Expr):
-            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
+            return evaluate(slot, self.sizes_of(leaves))
         return outputs[slot] if isinstance(slot, int) else slot
 
 
@@ -216,12 +220,11 @@ class Route:
     """A program with its sizes filled in: what a call with such sizes does."""
 
     __slots__ = (
-        "_call", "_grad_mode", "_layouts", "_metas", "_sizes", "_strides", "_tracked", "entry",
+        "_call", "_grad_mode", "_layouts", "_metas", "_strides", "_tracked", "entry",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
         self.entry = entry
-        self._sizes = sizes
         # What `recognizes` compares.
         self._metas = [x._meta for x in leaves]
         self._tracked = [x._requires_grad for x in leaves]
@@ -275,7 +278,7 @@ class Route:
         if entry.captured.backward is not None:
             from .joint import attach
 
-            attach(entry, self._sizes, leaves, outputs)
+            attach(entry, entry.sizes_of(leaves), leaves, outputs)
         return out
 
 

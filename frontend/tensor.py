@@ -16,6 +16,7 @@ import numpy as np
 from ..ir.dtype import DType
 from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
+from ..ir.ops._common import normalize_dim
 from ..ir.types import TensorMeta
 from .guards import Epoch
 from .methods import Methods
@@ -100,7 +101,7 @@ class Tensor(Methods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[normalize_dim(dim, self._meta.rank)]
 
     @property
     def dtype(self) -> DType:
@@ -130,7 +131,7 @@ class Tensor(Methods):
         from .traced import strides_of
 
         strides = tuple(map(wrap, strides_of(self)))
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else strides[normalize_dim(dim, self._meta.rank)]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie row-major without gaps."""
@@ -169,6 +170,15 @@ class Tensor(Methods):
         storage = self._concrete_storage(wanted)
         return as_numpy(storage, self.dtype, self._sizes, self._strides, self._offset)
 
+    def _read(self, wanted: str) -> np.ndarray:
+        """The elements for Python to look at: a program that is being traced depends on them."""
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None:
+            trace.read_data(self, wanted)
+        return self._array(wanted)
+
     def numpy(self) -> np.ndarray:
         """The elements as an array that shares the memory. Raises where a gradient is tracked."""
         if self.requires_grad:
@@ -176,7 +186,7 @@ class Tensor(Methods):
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
             )
-        return self._array("numpy()")
+        return self._read("numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -189,11 +199,11 @@ class Tensor(Methods):
             raise runtime_error(
                 f"a Tensor with {self._meta.numel} elements cannot be converted to Scalar"
             )
-        return self._array("item()").item()
+        return self._read("item()").item()
 
     def tolist(self) -> Any:
         """The elements as nested lists."""
-        return self._array("tolist()").tolist()
+        return self._read("tolist()").tolist()
 
     def __bool__(self) -> bool:
         if self._is_traced:
@@ -319,7 +329,9 @@ class Tensor(Methods):
 
         if value is not None and value._meta.shape != self._meta.shape:
             raise runtime_error(
-                f"assigned grad has data of a different size: {value.shape} for {self.shape}"
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
+                f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor are "
+                "the same size"
             )
         trace = current_trace()
         if trace is None:

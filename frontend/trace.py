@@ -35,6 +35,7 @@ from .traced import (
     TracedStorage,
     check_escape,
     concrete_chain,
+    data_dependence,
     root,
     shares_memory,
 )
@@ -162,6 +163,18 @@ class Trace:
     def knows(self, tensor: Tensor) -> bool:
         """Whether a concrete tensor's memory was lifted."""
         return id(tensor._storage) in self.lifted
+
+    def read_data(self, tensor: Tensor, wanted: str) -> None:
+        """Say that Python looks at data: those of a captured tensor, which are guarded then.
+
+        Raises RuntimeError where the program has written them, and it has not run yet.
+        """
+        if not isinstance(tensor._storage, Storage):
+            return
+        found = self.lifted.get(id(tensor._storage))
+        if found is not None and found.version:
+            raise data_dependence(Tensor._traced(found, tensor._meta), wanted)
+        self.surroundings.data.append((tensor, tensor._storage, tensor._storage.version))
 
     def same_memory(self, a: Tensor, b: Tensor) -> bool:
         """Whether two tensors are the same elements of the same memory."""

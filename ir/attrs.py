@@ -122,7 +122,7 @@ def _dense(array: Any) -> Attribute:
         values = flat.astype(np.float64)
     else:
         values = flat.astype(np.int64)
-    bits = flat.view(np.uint8).reshape(flat.size, -1)
+    bits = flat.view(np.uint8).reshape(flat.size, flat.itemsize)
     if flat.size > 1 and (bits == bits[0]).all():
         values = values[:1]
     elements: Any = values.tolist()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import ops
-from ...ir.errors import value_error
+from ...ir.errors import runtime_error, value_error
+from ...ir.sym import same
+from ...ir.types import Shape
 from ..tensor import Tensor
 
 
@@ -90,6 +92,18 @@ def _along(weight: Tensor, x: Tensor, dim: int) -> Tensor:
     return ops.reshape(weight, [weight._meta.shape[0] if d == dim else 1 for d in range(x.dim())])
 
 
+def _check_target(input: Shape, target: Shape, dim: int) -> None:
+    """Raise unless there is a class for each position: reading fewer would go unnoticed."""
+    wanted = (*input[:dim], *input[dim + 1 :])
+    if len(target) != len(wanted) or not all(map(same, wanted[:1], target[:1])):
+        raise value_error(
+            f"Expected input batch_size ({input[0] if dim else 1}) to match target batch_size "
+            f"({target[0] if target else 1})."
+        )
+    if not all(map(same, wanted, target)):
+        raise runtime_error(f"size mismatch (got input: {[*input]}, target: {[*target]})")
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -99,11 +113,7 @@ def nll_loss(
 ) -> Tensor:
     """-input[target], input being log-probabilities with classes in dimension 1."""
     dim = 0 if input.dim() == 1 else 1
-    if target.dim() != input.dim() - 1:
-        raise value_error(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0] if target.dim() else 1})."
-        )
+    _check_target(input._meta.shape, target._meta.shape, dim)
     kept = ops.ne(target, ignore_index)
     safe = ops.where(kept, target, 0)
     picked = -ops.pick(input, dim, safe)

@@ -152,7 +152,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 with a 1 at each class in a new last dimension."""
     if num_classes < 0:
-        num_classes = int(tensor._array("one_hot without num_classes").max()) + 1
+        num_classes = int(tensor._read("one_hot without num_classes").max()) + 1
     return ops.one_hot(tensor, num_classes)
 
 

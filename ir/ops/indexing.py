@@ -154,5 +154,12 @@ def index_put(
     m = meta(selection.x)
     inner = meta(selection.index).shape
     shape = (*m.shape[: selection.dim], *inner, *m.shape[selection.dim + 1 :])
-    operands = (selection.x, selection.index, broadcast_to(values, shape))
+    try:
+        values = broadcast_to(values, shape)
+    except RuntimeError:
+        raise runtime_error(
+            f"shape mismatch: value tensor of shape {sizes(meta(values).shape)} cannot be "
+            f"broadcast to indexing result of shape {sizes(shape)}"
+        ) from None
+    operands = (selection.x, selection.index, values)
     return selection.restore(bind(IndexAdd if accumulate else IndexCopy, operands, attrs))

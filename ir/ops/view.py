@@ -23,6 +23,11 @@ from ._common import normalize_dim
 from ._extent import slice_extent
 from ._fold import producer, uniform
 
+REPEATED = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single "
+    "memory location. Please clone() the tensor before performing the operation."
+)
+
 
 class View(Op):
     """Base of the view operators."""
@@ -97,11 +102,7 @@ class BroadcastTo(View):
     @classmethod
     def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
         if meta(base).numel != meta(new).numel:
-            raise runtime_error(
-                "unsupported operation: more than one element of the written-to tensor refers to "
-                "a single memory location. Please clone() the tensor before performing the "
-                "operation."
-            )
+            raise runtime_error(REPEATED)
         return reshape(new, meta(base).shape)
 
     @classmethod

@@ -72,10 +72,18 @@ def test_builders_give_what_the_parser_gives() -> None:
     assert built.is_structurally_equivalent(parsed)
     assert parsed.epilogue_block is None
     asking = [op for op in ops if isinstance(op, MatmulOp)][2]
-    matrices = [tuple(asking.operands[i : i + 3]) for i in (0, 3, 6)]
     more = MatmulOp.get(
-        *matrices, asking.k, asking.n, asking.acc, mr=4, nr=32, ahead=asking.ahead, step=3
-    )  # pyright: ignore[reportArgumentType]
+        (asking.a, asking.ai, asking.ak),
+        (asking.b, asking.bk, asking.bn),
+        (asking.c, asking.ci, asking.cn),
+        asking.k,
+        asking.n,
+        asking.acc,
+        mr=4,
+        nr=32,
+        ahead=asking.ahead,
+        step=3,
+    )
     assert more.is_structurally_equivalent(asking)
     (gather,) = (op for op in ops if isinstance(op, GatherOp))
     again = GatherOp.get(gather.base, gather.indices, gather.offsets, gather.mask)
