@@ -35,6 +35,10 @@ def wrong(x):
     return y @ y
 
 
+def masked(x):
+    return x.masked_fill(x > 0, float("-inf"))
+
+
 model = Model()
 """
 
@@ -257,10 +261,8 @@ def test_weights_that_are_missing_are_told(
     assert [line.endswith("random: no weights") for line in lines] == [False] + [True] * 4
 
 
-@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
-def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
-    """In a process that nothing but the entry point told of calque."""
-    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+def xdsl_opt(file: str) -> str:
+    """What xDSL's tool prints, in a process that nothing but the entry point told of calque."""
     if not entry_points(group="xdsl.universe", name="calque"):  # a checkout that is not installed
         info = Path("calque-0.dist-info")
         info.mkdir()
@@ -269,11 +271,32 @@ def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
     code = "from xdsl.tools.xdsl_opt import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run(
-        [sys.executable, "-c", code, "s.mlir"],
+        [sys.executable, "-c", code, file],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == Path("s.mlir").read_text().strip()
+    return run.stdout.strip()
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
+    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+    assert xdsl_opt("s.mlir") == Path("s.mlir").read_text().strip()
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_infinities_stay_infinite(
+    folder: Path, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the text of every stage, through either tool."""
+    main(["trace", "cli_model:masked", "--input", "f32[3x64]", "-o", "q.mlir"])
+    main(["compile", "q.mlir", "--emit", stage, "-o", "s.mlir"])
+    text = Path("s.mlir").read_text().strip()
+    assert "0xff800000" in text
+    assert xdsl_opt("s.mlir") == text
+    capsys.readouterr()
+    assert main(["opt", "s.mlir"]) == 0
+    assert capsys.readouterr().out.strip() == text
 
 
 def test_files_may_be_called_anything(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
