@@ -16,6 +16,7 @@ from ..ir.interpreter import lookup
 from ..ir.target import Target
 from ..ir.text import to_text
 from ..passes.pipeline import STEPS, Options, compile_pipeline
+from ..passes.stages import on_tensors
 
 STAGES = ("graph", "linalg", "kernel", "llvm", "asm", "ptx")
 
@@ -36,7 +37,7 @@ def step_done(module: ModuleOp) -> str:
         return "fuse" if grouped else "input"
     if not _takes_memory(main):
         return "lower-to-linalg"
-    if "bufferization.to_tensor" in names:
+    if on_tensors(module):
         return "bufferize" if "memref.alloc" in names else "plan-memory"
     return STEPS[-1].name
 

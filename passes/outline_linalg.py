@@ -35,6 +35,7 @@ from .dims import DIMS, dims_attr
 from .host_control import captured
 from .outline import HERO, SOURCE
 from .signature import argument_sizes
+from .stages import LINALG, require_stage
 
 _NONE = DictionaryAttr({})
 # What the host function can do itself, and what is computed again in each kernel that reads it.
@@ -49,6 +50,7 @@ class OutlineLinalg(ModulePass):
     name = "outline-linalg"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, LINALG)
         outline_linalg(op)
 
 

@@ -11,8 +11,23 @@ import pytest
 
 import calque
 from calque.frontend.cli import main
+from calque.frontend.stages import step_done
 from calque.ir.text import from_text, to_text
 from calque.ir.verify import verify
+
+
+def test_kernels_without_inputs_are_not_taken_for_loops(tmp_path: Path) -> None:
+    file = tmp_path / "seven.mlir"
+    file.write_text(
+        "func.func @main(%out: memref<3xf32>, %arena: memref<?xi8>) attributes {calque.plan = []} {"
+        "\n  func.call @k(%out) : (memref<3xf32>) -> ()\n  func.return\n}\n"
+        "func.func private @k(%out: memref<3xf32>) attributes {calque.kernel} {\n"
+        "  %0 = arith.constant 7.0 : f32\n  %1 = tensor.empty() : tensor<3xf32>\n"
+        "  %2 = linalg.fill ins(%0 : f32) outs(%1 : tensor<3xf32>) -> tensor<3xf32>\n"
+        "  bufferization.materialize_in_destination %2 in restrict writable %out"
+        " : (tensor<3xf32>, memref<3xf32>) -> ()\n  func.return\n}\n"
+    )
+    assert step_done(from_text(file.read_text())) == "plan-memory"
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 // Infinities and NaN keep their bits in the constants of loops.
-// RUN: calque opt %s -p cse | filecheck %s
-// RUN: calque opt %s -p cse | mlir-opt-22 | calque opt - | filecheck %s
+// RUN: calque opt %s | filecheck %s
+// RUN: calque opt %s | mlir-opt-22 | calque opt - | filecheck %s
 
 func.func @k0(%out: memref<8xf32>) attributes {calque.kernel} {
   %zero = arith.constant 0 : index

@@ -1,7 +1,7 @@
 // Infinities and NaN keep their bits, and upstream reads the same ones.
-// RUN: calque opt %s -p cse | filecheck %s
-// RUN: calque opt %s -p cse | mlir-opt-22 | filecheck %s
-// RUN: calque opt %s -p cse | mlir-opt-22 | calque opt - | filecheck %s
+// RUN: calque opt %s | filecheck %s
+// RUN: calque opt %s | mlir-opt-22 | filecheck %s
+// RUN: calque opt %s | mlir-opt-22 | calque opt - | filecheck %s
 // RUN: calque opt %s -p 'outline-linalg,bufferize,plan-memory,tile{vector-bits=256}' | filecheck %s --check-prefix=KERNEL
 
 #map = affine_map<(d0) -> (d0)>
