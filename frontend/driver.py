@@ -58,17 +58,20 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def compile_graph(module: ModuleOp, options: Options | None = None) -> Program:
-    """Compile a module with a graph-stage `@main`, which is consumed; the disk cache may help."""
+def compile_graph(module: ModuleOp, options: Options | None = None, name: str = "") -> Program:
+    """Compile a module with a graph-stage `@main`, which is consumed; the disk cache may help.
+
+    `name` is what dumps call it.
+    """
     options = options or Options()
     main = lookup(module, "main")
     inputs = [from_type(a.type) for a in main.body.block.args]
     outputs = [from_type(t) for t in main.function_type.outputs.data]
-    artifact = artifact_of(module, options)
+    artifact = artifact_of(module, options, name)
     return Program(Executable(artifact), inputs, outputs, tuple(artifact.symbols))
 
 
-def artifact_of(module: ModuleOp, options: Options) -> Artifact:
+def artifact_of(module: ModuleOp, options: Options, name: str = "") -> Artifact:
     """The compiled form of a graph module, from the cache or freshly made; consumes the module."""
     target = options.target or Target.host()
     store = disk.default()
@@ -76,18 +79,18 @@ def artifact_of(module: ModuleOp, options: Options) -> Artifact:
     # A dump shows how the program is made, so it is made again.
     if not os.environ.get("CALQUE_DUMP") and (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
-    kernels = lower(module, options)
+    kernels = lower(module, options, name)
     artifact = codegen.compile_module(kernels, target, store)
     store.put(digest, artifact.to_bytes())
     return artifact
 
 
-def lower(module: ModuleOp, options: Options) -> ModuleOp:
+def lower(module: ModuleOp, options: Options, name: str = "") -> ModuleOp:
     """Run the whole pass pipeline on a module."""
     from .stages import dumped
 
     with _uncollected():
-        for _, stage in dumped(compile_pipeline(module, options), options):
+        for _, stage in dumped(compile_pipeline(module, options), options, name):
             module = stage
     return module
 

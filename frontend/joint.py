@@ -70,7 +70,8 @@ class CompiledBackward:
         entry = self.entry
         if entry.backward_program is None:
             assert entry.captured.backward is not None
-            entry.backward_program = compile_graph(entry.captured.backward.module())
+            module = entry.captured.backward.module()
+            entry.backward_program = compile_graph(module, name=f"{entry.name}-backward")
         program = entry.backward_program
         filled = [
             aligned(c) if c is not None else zeros(m.shape, dtype=m.dtype)

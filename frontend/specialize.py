@@ -40,7 +40,7 @@ class Entry:
     def __init__(self, captured: Captured, name: str, plain: bool) -> None:
         self.captured = captured
         self.name = name
-        self.program: Program = compile_graph(captured.module())
+        self.program: Program = compile_graph(captured.module(), name=name)
         self.backward_program: Program | None = None
         inputs, trace = captured.inputs, captured.trace
         self._arguments = len(captured.argument_metas)

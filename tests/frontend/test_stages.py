@@ -49,6 +49,23 @@ def test_every_program_is_dumped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert "ret" in files["asm.s"]
 
 
+def test_dumps_are_called_after_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = calque.tensor([1.0, 2.0, 3.0], dtype=calque.float64, requires_grad=True)
+
+    @calque.compile
+    def shifted(x: calque.Tensor) -> calque.Tensor:
+        return (x.sin() + 1).sum()
+
+    monkeypatch.setenv("CALQUE_DUMP", str(tmp_path / "dump"))
+    loss = shifted(x)
+    loss.backward()
+    names = [folder.name for folder in sorted((tmp_path / "dump").iterdir())]
+    assert [name[:4] for name in names] == [f"{i:04d}" for i in range(len(names))]
+    titles = [name[5:] for name in names]
+    assert {"shifted", "shifted-backward"} <= set(titles)
+    assert all(t.startswith(("shifted", "eager-")) for t in titles)
+
+
 def test_dumps_of_a_fresh_process_are_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
