@@ -73,7 +73,8 @@ class CompiledBackward:
         _check_versions(self.residuals, self.versions)
         if entry.backward_program is None:
             assert entry.captured.backward is not None
-            entry.backward_program = compile_graph(entry.captured.backward.graph, keep=True)
+            graph, name = entry.captured.backward.graph, f"{entry.name}-backward"
+            entry.backward_program = compile_graph(graph, name=name, keep=True)
         program = entry.backward_program
         call = program.prepare([self.sizes[s] for s in program.symbols])
         tensors = [*self.residuals, *map(aligned, filled)]

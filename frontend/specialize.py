@@ -41,7 +41,7 @@ class Entry:
     def __init__(self, captured: Captured, name: str, plain: bool) -> None:
         self.captured = captured
         self.name = name
-        self.program: Program = compile_graph(captured.graph, keep=True)
+        self.program: Program = compile_graph(captured.graph, name=name, keep=True)
         self.backward_program: Program | None = None
         inputs, trace = captured.inputs, captured.trace
         self._arguments = len(captured.argument_metas)

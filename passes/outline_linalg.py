@@ -36,6 +36,7 @@ from .host_control import captured
 from .outline import HERO, SOURCE
 from .schedules.heroes import natural_hero
 from .signature import argument_sizes
+from .stages import LINALG, require_stage
 
 _NONE = DictionaryAttr({})
 # What the host function can do itself, and what is computed again in each kernel that reads it.
@@ -50,6 +51,7 @@ class OutlineLinalg(ModulePass):
     name = "outline-linalg"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, LINALG)
         outline_linalg(op)
 
 

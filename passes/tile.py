@@ -30,6 +30,7 @@ from .schedules.options import DEFAULT, Blocking, adjusted
 from .schedules.product import find_product
 from .schedules.reduction import lanes_of, write_reduction
 from .schedules.scatter import scratch, write_loop
+from .stages import require_kernels
 
 KERNEL = "calque.kernel"
 
@@ -51,6 +52,7 @@ class Tile(ModulePass):
     row_tiles: int = DEFAULT.row_tiles
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_kernels(op, self.name, tiled=False)
         target = adjusted(Target.host(), self.vector_bits, self.registers, self.threads)
         tile_module(op, target, Blocking(self.chunk, self.columns, self.row_tiles))
 
