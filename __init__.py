@@ -10,7 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 # The package directory may be reached through a symlink; tracebacks should show the real files.
-__path__ = [os.path.realpath(p) for p in __path__]
+# There is no path where pytest loads this file as a module: it takes the checkout for a package of
+# tests, and does so if the folder's name is no identifier (calque-main).
+__path__ = [os.path.realpath(p) for p in globals().get("__path__", ())]
 
 __version__ = "0.1.0"
 

@@ -126,7 +126,7 @@ def _eager(module: ModuleOp) -> str:
     """The title of a program that is one operator, such as `eager-add`."""
     names = [op.name for op in lookup(module, "main").body.block.ops]
     found = [name.removeprefix("calque.") for name in names if name.startswith("calque.")]
-    return "-".join(["eager", *found[:1]])
+    return "-".join(["eager", *found[-1:]])  # operands may be repeated before it
 
 
 def _new_folder(parent: Path, title: str) -> Path:
