@@ -35,6 +35,7 @@ def test_a_checkout_may_have_any_name() -> None:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.__version__ == calque.__version__
+    assert not hasattr(module, "setup_module")
 
 
 def test_import_is_quick() -> None:
