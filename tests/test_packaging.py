@@ -30,7 +30,7 @@ def test_tracebacks_show_real_paths() -> None:
 
 def test_a_checkout_may_have_any_name() -> None:
     """pytest loads the root's `__init__.py` without a package where its folder is called so."""
-    spec = spec_from_file_location("calque-main", ROOT / "__init__.py")
+    spec = spec_from_file_location("__init__", ROOT / "__init__.py")
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
