@@ -10,7 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 # The package directory may be reached through a symlink; tracebacks should show the real files.
-__path__ = [os.path.realpath(p) for p in __path__]
+# pytest, which takes a checkout for a package of tests, loads this file as a module of no package
+# where the folder's name is no identifier (calque-main): then there is no path, and no names.
+__path__ = [os.path.realpath(p) for p in globals().get("__path__", ())]
 
 __version__ = "0.1.0"
 
@@ -33,7 +35,7 @@ else:
             from .frontend import api
 
             return [*_MODULES, *api.__all__]
-        if not name.startswith("_"):
+        if __package__ and not name.startswith("_"):
             from .frontend import api
 
             if name in api.__all__:

@@ -67,10 +67,3 @@ def assembly(text: str, target: Target) -> str:
     compiler = _compiler_for(target)
     with compiler.lock:
         return compiler.machine.emit_assembly(_optimized(compiler, text))
-
-
-def optimized_text(text: str, target: Target) -> str:
-    """The LLVM IR after the passes, from which code is selected."""
-    compiler = _compiler_for(target)
-    with compiler.lock:
-        return str(_optimized(compiler, text))

@@ -208,9 +208,6 @@ class Lanes:
     def iand(self, a: str, b: str | int) -> str:
         return self.f.and_(self.word, a, self._i(b))
 
-    def ior(self, a: str, b: str | int) -> str:
-        return self.f.or_(self.word, a, self._i(b))
-
     def ixor(self, a: str, b: str | int) -> str:
         return self.f.xor(self.word, a, self._i(b))
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.autodiff import gradients
+from ..ir.errors import runtime_error
 from ..ir.op import Node, Op
 from ..ir.ops._common import sizes
 from ..ir.ops.creation import full_like
@@ -65,7 +66,7 @@ class GradNode:
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Cotangents of the operands."""
         if self.released:
-            raise RuntimeError(
+            raise runtime_error(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Saved intermediate values of the "
                 "graph are freed when you call .backward() or autograd.grad(). Specify "
@@ -203,21 +204,21 @@ def record(
 def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
     if given is not None:
         if given._meta.shape != output._meta.shape:
-            raise RuntimeError(
+            raise runtime_error(
                 "Mismatch in shape: grad_output[0] has a shape of "
                 f"calque.Size({sizes(given._meta.shape)}) and output[0] has a shape of "
                 f"calque.Size({sizes(output._meta.shape)})."
             )
         return given
     if output._meta.numel != 1:
-        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        raise runtime_error("grad can be implicitly created only for scalar outputs")
     return full_like(output, 1)
 
 
 def _check_differentiable(outputs: Sequence[Tensor]) -> None:
     for i, output in enumerate(outputs):
         if not output.requires_grad:
-            raise RuntimeError(
+            raise runtime_error(
                 f"element {i} of tensors does not require grad and does not have a grad_fn"
             )
 
@@ -241,14 +242,34 @@ def backward(
         found = list(zip(leaves, grads, strict=True))
     else:
         keep = create_graph if retain_graph is None else retain_graph
-        accumulated = _run_tape([tensor], [seed], keep, create_graph)
+        shared = {id(seed._storage)}
+        accumulated = _run_tape([tensor], [seed], keep, create_graph, shared=shared)
         wanted = None if inputs is None else {id(t) for t in inputs}
-        found = [(t, g) for t, g in accumulated.values() if wanted is None or id(t) in wanted]
+        with set_grad_enabled(create_graph):
+            found = [
+                (t, None if g is None else _own(g, shared))
+                for t, g in accumulated.values()
+                if wanted is None or id(t) in wanted
+            ]
     with set_grad_enabled(create_graph):
         for leaf, grad in found:
             if grad is not None:
                 previous = leaf.grad
                 leaf.grad = grad if previous is None else add(previous, grad)
+
+
+def _own(grad: Tensor, shared: set[int]) -> Tensor:
+    """A gradient in memory of its own: what a leaf keeps may be written in place.
+
+    The two operands of a sum get one tensor, the operand of a total one number for all elements.
+    """
+    from .functions import clone
+    from .inplace import repeats
+
+    if id(grad._storage) in shared or repeats(grad):
+        grad = clone(grad)
+    shared.add(id(grad._storage))
+    return grad
 
 
 def grad(
@@ -267,7 +288,7 @@ def grad(
     _check_differentiable(outputs)
     for i in inputs:
         if not i.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise runtime_error("One of the differentiated Tensors does not require grad")
     trace = current_trace()
     with set_grad_enabled(create_graph):
         seeds = [_cotangent(o, g) for o, g in zip(outputs, given, strict=True)]
@@ -277,10 +298,11 @@ def grad(
         keep = create_graph if retain_graph is None else retain_graph
         by_edge = _run_tape(outputs, seeds, keep, create_graph, targets=inputs)
         results = [by_edge.get(_target_key(t), (t, None))[1] for t in inputs]
-    if not allow_unused and any(r is None for r in results):
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set "
-            "allow_unused=True if this is the desired behavior."
+    unused = next((i for i, r in enumerate(results) if r is None), None)
+    if unused is not None and not allow_unused:
+        raise runtime_error(
+            f"The differentiated Tensor at index {unused} appears to not have been used in the "
+            "graph. Set allow_unused=True if this is the desired behavior."
         )
     return tuple(results)
 
@@ -321,8 +343,12 @@ def _run_tape(
     keep: bool,
     create_graph: bool,
     targets: Sequence[Tensor] = (),
+    shared: set[int] | None = None,
 ) -> dict[Any, tuple[Tensor, Tensor | None]]:
-    """Walk the tape newest first. Leaves (and `targets`) with their gradients, by key."""
+    """Walk the tape newest first. Leaves (and `targets`) with their gradients, by key.
+
+    `shared` gets the memory of what the rules of users gave, who may hold it.
+    """
     found: dict[Any, tuple[Tensor, Tensor | None]] = {}
     wanted = {_target_key(t): t for t in targets}
     pending: dict[int, list[Tensor | None]] = {}
@@ -351,7 +377,10 @@ def _run_tape(
             for i, slot in enumerate(slots):
                 if (id(node), i) in wanted:
                     found[id(node), i] = (wanted[id(node), i], slot)
-            for edge, cotangent in zip(node.edges, node.apply(slots), strict=True):
+            given = node.apply(slots)
+            if shared is not None and getattr(node, "foreign", False):
+                shared.update(id(c._storage) for c in given if c is not None)
+            for edge, cotangent in zip(node.edges, given, strict=True):
                 if cotangent is not None and edge is not None:
                     send(edge, cotangent)
             if not keep:

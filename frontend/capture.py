@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import (
-    ArrayAttr,
-    DictionaryAttr,
-    FunctionType,
-    IntegerAttr,
-    ModuleOp,
-    StringAttr,
-    i64,
-)
-from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Block, SSAValue
 
 from ..ir.autodiff import gradients
 from ..ir.op import Builder
 from ..ir.sym import Expr, Guard, SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
-from ..ir.verify import set_guards
+from .buildmodule import build_module
+from .checks import unused_checks
 from .guards import Guards
 from .overlap import Pattern, refuse_written
 from .pytree import LEAF, flatten, unflatten
 from .random import default_generator
+from .replay import Replay
 from .symint import SymInt
 from .tensor import Tensor
 from .trace import Trace
@@ -39,7 +34,8 @@ class Result:
     """One result of the program and where it goes after a call.
 
     `role` is "output" (a leaf of what the function returned), "state" (the input `alias` holds
-    it), "grad" (the `.grad` of `owner`), or "residual" (kept for the backward program).
+    it), "grad" (the `.grad` of `owner`), "residual" (kept for the backward program), or "check"
+    (indices that are read for nothing: that they are in range is all that is wanted).
     """
 
     value: SSAValue
@@ -100,8 +96,9 @@ class Captured:
     def size_guards(self) -> list[Guard]:
         return self.trace.env.guards
 
-    def module(self) -> ModuleOp:
-        """A new module with the program as `@main`."""
+    @cached_property
+    def graph(self) -> ModuleOp:
+        """A module with the program as `@main`, of which the trace's block becomes a part."""
         return build_module(
             self.trace.block,
             [(i.name, "state" if i.storage.version else "input", None) for i in self.inputs],
@@ -109,6 +106,10 @@ class Captured:
             [r.value for r in self.results],
             self.size_guards,
         )
+
+    def module(self) -> ModuleOp:
+        """A copy of the graph, to be worked on."""
+        return self.graph.clone()
 
 
 @dataclass
@@ -125,8 +126,11 @@ class Backward:
     guards: list[Guard]
     # Where each residual is found after the forward call: an input, or a result of it.
     residuals: list[tuple[str, int]]
+    replay: Replay | None = None  # how it is differentiated, made at the first call
 
-    def module(self) -> ModuleOp:
+    @cached_property
+    def graph(self) -> ModuleOp:
+        """A module with the program as `@main`, of which the block becomes a part."""
         names = [(f"residual_{i}", "input", None) for i in range(len(self.residuals))]
         names += [
             (f"cotangent_{i}", "input", None)
@@ -137,39 +141,9 @@ class Backward:
         ]
         return build_module(self.block, names, outs, self.grads, self.guards)
 
-
-def build_module(
-    block: Block,
-    inputs: Sequence[tuple[str, str, int | None]],
-    outputs: Sequence[tuple[str, str, int | None]],
-    values: Sequence[SSAValue],
-    guards: Sequence[Guard],
-) -> ModuleOp:
-    """A module around a copy of a block; names, roles and aliases become attributes."""
-    types = FunctionType.from_lists([a.type for a in block.args], [v.type for v in values])
-    func = FuncOp(
-        "main",
-        types,
-        arg_attrs=ArrayAttr([_names(*i) for i in inputs]),
-        res_attrs=ArrayAttr([_names(*o) for o in outputs]),
-    )
-    target = func.body.block
-    mapping: dict[SSAValue, SSAValue] = dict(zip(block.args, target.args, strict=True))
-    for op in block.ops:
-        target.add_op(op.clone(mapping))
-    target.add_op(ReturnOp(*[mapping[v] for v in values]))
-    set_guards(func, list(guards))
-    return ModuleOp([func])
-
-
-def _names(name: str, role: str, alias: int | None) -> DictionaryAttr:
-    entries: dict[str, Attribute] = {
-        "calque.name": StringAttr(name),
-        "calque.role": StringAttr(role),
-    }
-    if alias is not None:
-        entries["calque.alias"] = IntegerAttr(alias, i64)
-    return DictionaryAttr(entries)
+    def module(self) -> ModuleOp:
+        """A copy of the graph, to be worked on."""
+        return self.graph.clone()
 
 
 def capture(
@@ -207,6 +181,8 @@ def capture(
         _check_overlaps(trace, aliases)
         if split:
             _split_backward(captured, arguments, returned)
+        for value in unused_checks(trace.block, [r.value for r in captured.results]):
+            captured.results.append(Result(value, "check", f"check_{len(captured.results)}"))
     captured.argument_shapes = [tuple(x._sizes) for x in leaves]
     captured.argument_metas = list(metas)
     captured.guards = trace.surroundings.guards()

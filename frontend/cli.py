@@ -43,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     """Run a command; what a user can mend becomes one line on stderr and status 2."""
-    command = _command(name)
-    if command is None:
-        print(f"calque: unknown command '{name}'\n\n{USAGE}", end="", file=sys.stderr)
-        return 2
     try:
+        command = _command(name)  # imports what the command needs, which takes a while
+        if command is None:
+            print(f"calque: unknown command '{name}'\n\n{USAGE}", end="", file=sys.stderr)
+            return 2
         return command(arguments)
-    except CommandError as error:
+    except (CommandError, MemoryError) as error:
         print(f"calque {name}: {one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has seen enough

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..ir.target import PTX_VERSIONS, Target
 from ..passes.pipeline import Options
-from .cli_errors import CommandError, reported
+from .cli_errors import CommandError, Parser, reported
 from .cli_inputs import (
     INPUT_HELP,
     LoadedProgram,
     is_file_reference,
     metas_of,
     read_program,
+    read_weights,
     traced_program,
 )
+from .printing import counted
 
 EMIT = ("graph", "linalg", "kernel", "llvm", "asm", "obj", "ptx")
 
 
 def compile(argv: Sequence[str]) -> int:
     """Compile an .mlir file or `pkg.mod:object` up to a stage."""
-    parser = argparse.ArgumentParser("calque compile", description=__doc__)
+    parser = Parser("calque compile", description=__doc__)
     parser.add_argument(
         "program", help="an .mlir file of any stage (- for stdin), or pkg.mod:object"
     )
@@ -56,7 +57,10 @@ def load(reference: str, inputs: Sequence[str], weights: str | None = None) -> L
     """The program that a command line names. Raises CommandError where inputs do not fit."""
     if is_file_reference(reference):
         return read_program(reference, weights)
-    return traced_program(reference, metas_of(inputs))
+    program = traced_program(reference, metas_of(inputs))
+    if weights is not None:
+        program.values = read_weights(weights)
+    return program
 
 
 def _write_objects(program: LoadedProgram, output: str | None) -> int:
@@ -73,5 +77,5 @@ def _write_objects(program: LoadedProgram, output: str | None) -> int:
     (folder / "main.o").write_bytes(artifact.host)
     for kernel in artifact.kernels:
         (folder / f"{kernel.name}.o").write_bytes(kernel.code)
-    print(f"{folder}: main.o and {len(artifact.kernels)} kernels", file=sys.stderr)
+    print(f"{folder}: main.o and {counted(len(artifact.kernels), 'kernel')}", file=sys.stderr)
     return 0

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 
 class CommandError(Exception):
     """Ends a command with one line on stderr and exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command's arguments; what is wrong with them is a `CommandError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}; `{self.prog} --help` tells what there is")
 
 
 def one_line(error: BaseException) -> str:
@@ -39,6 +47,8 @@ def reported(name: str = "") -> Iterator[None]:
         raise CommandError(f"{where}: {error.strerror or error}") from error
     except DiagnosticException as error:
         raise CommandError(prefix + _diagnostic(error)) from error
+    except MemoryError as error:
+        raise CommandError(f"{prefix}{one_line(error)}") from error
     except (ValueError, RuntimeError, KeyError, CodegenError, NotImplementedError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise CommandError(f"{prefix}{message}") from error
@@ -49,7 +59,7 @@ def reading(name: str) -> Iterator[None]:
     """Around parsing and verifying: what text makes them stumble over is told as malformed."""
     try:
         yield
-    except (AssertionError, AttributeError, LookupError, TypeError) as error:
+    except (AssertionError, AttributeError, LookupError, OverflowError, TypeError) as error:
         raise CommandError(f"{name}: the text is malformed: {one_line(error)}") from error
 
 

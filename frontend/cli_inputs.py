@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -12,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 
 from ..ir import dtype as dt
-from ..ir.interpreter import lookup
+from ..ir.errors import user_line
 from ..ir.sym import Dim, symbol
 from ..ir.text import from_text
 from ..ir.types import TensorMeta
 from ..ir.verify import verify
 from .cli_errors import CommandError, reading, reported
-from .location import user_line
 from .program import trace
 from .serialization import read_arrays
 
+_DIGITS = 40  # so many are too many for any size
 _SPEC = re.compile(r"(\w+)\[([^\[\]]*)\]$")
 INPUT_HELP = "an input such as f32[8x784], i64[?x16] or f32[Bx784] with sizes to be known later"
 PROGRAM_HELP = "an .mlir file of any stage (- for standard input), or pkg.mod:object"
@@ -52,14 +53,17 @@ def parse_spec(text: str, unknown: int = 0) -> TensorMeta:
         raise CommandError(f"input '{text}': no dtype '{name}'; known: {', '.join(dt.BY_MLIR)}")
     shape: list[Dim] = []
     for part in inside.replace(" ", "").split("x") if inside.strip() else ():
-        if part.isdigit():
-            shape.append(int(part))
+        if part.isascii() and part.isdigit():
+            shape.append(int(part[:_DIGITS]))
         elif part == "?":
             shape.append(symbol(f"D{unknown + len(shape)}"))
         elif part.isidentifier():
             shape.append(symbol(part))
         else:
             raise CommandError(f"input '{text}': '{part}' is no size; use a number, a name or ?")
+    known = math.prod(d for d in shape if isinstance(d, int) and d)
+    if known * dtype.itemsize >= 1 << 63:
+        raise CommandError(f"input '{text}' has more elements than memory has addresses")
     return TensorMeta(tuple(shape), dtype)
 
 
@@ -107,32 +111,32 @@ def read_program(path: str, weights: str | None = None) -> LoadedProgram:
     """A program from an .mlir file ("-" is standard input) and the weights beside it."""
     with reported(path):
         text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        if not without_comments(text):
+            raise CommandError(f"{path}: there is no program in it")
         with reading(path):
             module = from_text(text, path)
             verify(module)
-    values: dict[str, np.ndarray] = {}
     beside = Path(path).with_suffix(".safetensors")
-    if weights is not None or (path != "-" and beside.is_file()):
-        with reported(weights or str(beside)):
-            values, _ = read_arrays(Path(weights) if weights is not None else beside)
-    return LoadedProgram(path, module, values)
+    if weights is None and path != "-" and beside.is_file():
+        weights = str(beside)
+    return LoadedProgram(path, module, {} if weights is None else read_weights(weights))
+
+
+def read_weights(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors file, by their names."""
+    with reported(path):
+        values, _ = read_arrays(Path(path))
+    return values
+
+
+def without_comments(text: str) -> str:
+    """MLIR text without what is said after `//`, enough to see whether there is any."""
+    return re.sub(r"//.*", "", text).strip()
 
 
 def is_file_reference(reference: str) -> bool:
     """Whether a program is named by a file rather than as a Python object."""
     return reference == "-" or reference.endswith(".mlir") or ":" not in reference
-
-
-def argument_names(module: ModuleOp) -> list[str]:
-    """The names of the arguments of `@main`, as far as it gives some."""
-    main = lookup(module, "main")
-    attributes = main.arg_attrs.data if isinstance(main.arg_attrs, ArrayAttr) else ()
-    names: list[str] = []
-    for i in range(len(main.body.block.args)):
-        entry = attributes[i] if i < len(attributes) else None
-        name = entry.data.get("calque.name") if isinstance(entry, DictionaryAttr) else None
-        names.append(name.data if isinstance(name, StringAttr) else f"arg_{i}")
-    return names
 
 
 def metas_of(specs: Sequence[str]) -> list[TensorMeta]:

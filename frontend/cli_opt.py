@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from io import BytesIO
 from typing import IO, Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -17,7 +18,8 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 from ..ir.verify import verify
 from ..passes.pipeline import PASSES
 from ..universe import CALQUE
-from .cli_errors import CommandError, reading, reported
+from .cli_errors import CommandError, Parser, reading, reported
+from .cli_inputs import without_comments
 
 
 class OptMain(xDSLOptMain):
@@ -37,6 +39,7 @@ class OptMain(xDSLOptMain):
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         super().register_all_arguments(arg_parser)
         arg_parser.prog = "calque opt"
+        arg_parser.error = Parser.error.__get__(arg_parser)
         arg_parser.set_defaults(frontend="mlir")  # whatever the file is called
         arg_parser.add_argument(
             "--list-passes", action="store_true", help="List the passes with what they do"
@@ -57,8 +60,12 @@ class OptMain(xDSLOptMain):
 
     def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> Any:
         """The module of a piece of the input."""
-        with reading(self.get_input_name()):
-            return super().parse_chunk(chunk, file_extension, start_offset)
+        name = self.get_input_name()
+        text = chunk.read()
+        if not without_comments(text.decode(errors="replace")):
+            raise CommandError(f"{name}: there is no program in it")
+        with reading(name):
+            return super().parse_chunk(BytesIO(text), file_extension, start_offset)
 
     def apply_passes(self, prog: ModuleOp) -> None:
         """Run the passes on what is well formed: xDSL does not check that uses follow values."""

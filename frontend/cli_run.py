@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from ..runtime.artifact import Artifact, ParamSpec
 from ..runtime.executable import Executable, KernelError
 from ..runtime.memory import Buffer
 from .cli_compile import load
-from .cli_errors import CommandError, reported
+from .cli_errors import CommandError, Parser, reported
 from .cli_inputs import is_file_reference, parse_spec
+from .files import replaced
+from .printing import counted
 from .stages import stage_module
 
 _REPEATS = 5
@@ -26,7 +29,7 @@ _REPEATS = 5
 
 def run(argv: Sequence[str]) -> int:
     """Run an .mlir file or `pkg.mod:object`; print shapes, time and a summary of the values."""
-    parser = argparse.ArgumentParser("calque run", description=__doc__)
+    parser = Parser("calque run", description=__doc__)
     parser.add_argument(
         "program", help="an .mlir file of any stage (- for stdin), or pkg.mod:object"
     )
@@ -38,20 +41,29 @@ def run(argv: Sequence[str]) -> int:
         "--output", action="append", default=[],
         help="the .npy file to write a result to; once for each result",
     )  # fmt: skip
-    parser.add_argument("--weights", help="the .safetensors file with the program's state")
+    parser.add_argument(
+        "--weights", help="the .safetensors file with every tensor that no --input gives"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
     args = parser.parse_args(argv)
+    _check_outputs(args.output)
     rng = np.random.default_rng(args.seed)
-    given = [_input(text, rng) for text in args.input]
-    specs = [_spec_of(a) for a in given]
+    given = [_Given(text, _input(text, rng)) for text in args.input]
+    specs = [_spec_of(one) for one in given]
     program = load(args.program, specs if not is_file_reference(args.program) else (), args.weights)
     with reported(args.program):
         start = time.perf_counter()
         artifact = _compile(program.module)
         took = time.perf_counter() - start
-        print(f"{args.program}: {len(artifact.kernels)} kernels compiled in {took * 1e3:.1f} ms")
+        kernels = counted(len(artifact.kernels), "kernel")
+        print(f"{args.program}: {kernels} compiled in {took * 1e3:.1f} ms")
         runner = _Runner(artifact)
+        if len(args.output) > runner.results:
+            found, wanted = counted(runner.results, "result"), len(args.output)
+            raise CommandError(f"the program has {found}, not {wanted} --output files")
         inputs = runner.assign(given, program.values, rng)
+        if args.weights is not None:
+            runner.check_weights(args.weights, program.values)
         results = runner.run(inputs)
     _save(results, args.output)
     return 0
@@ -65,15 +77,24 @@ def _compile(module: Any) -> Artifact:
     return codegen.compile_module(kernels, Target.host(), cache.default())
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What an `--input` says, and the array that it means."""
+
+    text: str
+    array: np.ndarray
+
+
 def _input(text: str, rng: np.random.Generator) -> np.ndarray:
     """The array that an `--input` means."""
-    if not text.endswith("]"):
-        with reported(text), open(text, "rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    meta = parse_spec(text)
-    if not all(isinstance(d, int) for d in meta.shape):
-        raise CommandError(f"input '{text}': random data needs sizes that are numbers")
-    return _random(meta, rng)
+    with reported(f"input '{text}'" if text.endswith("]") else text):
+        if not text.endswith("]"):
+            with open(text, "rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+        meta = parse_spec(text)
+        if not all(isinstance(d, int) for d in meta.shape):
+            raise CommandError(f"input '{text}': random data needs sizes that are numbers")
+        return _random(meta, rng)
 
 
 def _random(meta: TensorMeta, rng: np.random.Generator) -> np.ndarray:
@@ -84,12 +105,13 @@ def _random(meta: TensorMeta, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(meta.dtype.numpy)
 
 
-def _spec_of(array: np.ndarray) -> str:
+def _spec_of(given: _Given) -> str:
+    dtype, shape = given.array.dtype, given.array.shape
     try:
-        meta = dt.from_numpy(array.dtype)
+        meta = dt.from_numpy(dtype)
     except (KeyError, ValueError, TypeError):
-        raise CommandError(f"arrays of {array.dtype} are not supported") from None
-    return f"{meta.name}[{'x'.join(map(str, array.shape))}]"
+        raise CommandError(f"{given.text}: arrays of {dtype} are not supported") from None
+    return f"{meta.name}[{'x'.join(map(str, shape))}]"
 
 
 class _Runner:
@@ -99,32 +121,49 @@ class _Runner:
         self.executable = Executable(artifact)
         self.inputs = [p for p in artifact.params if p.role != "output"]
         self.outputs = [p for p in artifact.params if p.role == "output"]
-        self.made_up: set[str] = set()  # inputs that neither weights nor --input gave
+        self.made_up: list[str] = []  # inputs that neither weights nor --input gave
+
+    @property
+    def results(self) -> int:
+        """How many results there are that are no state."""
+        return sum(p.alias is None for p in self.outputs)
 
     def assign(
-        self, given: Sequence[np.ndarray], values: dict[str, np.ndarray], rng: np.random.Generator
+        self, given: Sequence[_Given], values: dict[str, np.ndarray], rng: np.random.Generator
     ) -> list[np.ndarray]:
         """An array for each input: from the weights by name, then from those given in order."""
         left = list(given)
         out: list[np.ndarray] = []
         for param in self.inputs:
-            dtype = _dtype(param)
+            dtype, source = _dtype(param), param.name
             if param.name in values:
                 array = values[param.name]
             elif left:
-                array = left.pop(0)
+                one = left.pop(0)
+                array, source = one.array, f"{one.text}: {param.name}"
+                _check_shape(source, param, array)
             elif all(isinstance(d, int) for d in param.dims):
                 array = _random(TensorMeta(tuple(map(int, param.dims)), dtype), rng)
-                self.made_up.add(param.name)
+                self.made_up.append(param.name)
             else:
                 shape = "x".join(map(str, param.dims))
                 raise CommandError(f"{param.name}: {dtype.mlir}[{shape}] needs an --input")
             if array.dtype != dtype.numpy:
-                raise CommandError(f"{param.name} is {dtype.mlir}, not {array.dtype}")
+                raise CommandError(f"{source} is {dtype.mlir}, not {array.dtype}")
             out.append(np.array(array, order="C"))
         if left:
-            raise CommandError(f"{len(given)} inputs are given, {len(given) - len(left)} are taken")
+            taken = len(given) - len(left)
+            raise CommandError(f"{counted(len(given), 'input')} given, {taken} taken")
         return out
+
+    def check_weights(self, file: str, values: Iterable[str]) -> None:
+        """Weights that were asked for give whatever no --input gives; what fits nothing is told."""
+        if self.made_up:
+            names = ", ".join(self.made_up)
+            raise CommandError(f"{file} lacks {names}, which no --input gives either")
+        unknown = sorted(set(values) - {param.name for param in self.inputs})
+        if unknown:
+            print(f"{file}: the program takes no {', '.join(unknown)}", file=sys.stderr)
 
     def run(self, arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
         """Run several times, print shapes, time and values; results that are no state."""
@@ -188,9 +227,27 @@ def _summary(name: str, array: np.ndarray) -> str:
     return f"{head} min {wide.min():.4g}, mean {wide.mean():.4g}, max {wide.max():.4g}"
 
 
+def _check_shape(source: str, param: ParamSpec, array: np.ndarray) -> None:
+    """Raises CommandError for an array that cannot be this input, whatever the symbols mean."""
+    sizes = zip(param.dims, array.shape, strict=False)
+    if len(param.dims) != array.ndim or any(isinstance(d, int) and d != s for d, s in sizes):
+        expected = ", ".join(map(str, param.dims))
+        raise CommandError(f"{source}: expected shape ({expected}), got {array.shape}")
+
+
+def _check_outputs(files: Sequence[str]) -> None:
+    """Raises CommandError where results cannot be written, before anything is computed."""
+    for file in files:
+        path = Path(file)
+        if path.is_dir():
+            raise CommandError(f"--output {file}: this is a folder; name the file to write")
+        if not path.parent.is_dir():
+            raise CommandError(f"--output {file}: there is no folder {path.parent}")
+        if files.count(file) > 1:
+            raise CommandError(f"--output {file} is given twice")
+
+
 def _save(results: Sequence[tuple[str, np.ndarray]], files: Sequence[str]) -> None:
-    if len(files) > len(results):
-        raise CommandError(f"there are {len(results)} results for {len(files)} --output files")
-    for (_, array), file in zip(results, files, strict=False):
-        with reported(file):
-            np.save(Path(file), array)
+    for (_, array), name in zip(results, files, strict=False):
+        with reported(name), replaced(Path(name)) as file:
+            np.save(file, array)

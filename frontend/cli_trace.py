@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..ir.text import to_text
-from .cli_errors import reported
+from .cli_errors import Parser, reported
 from .cli_inputs import INPUT_HELP, metas_of, traced_program
+from .printing import counted
 from .serialization import write_arrays
 
 
 def trace(argv: Sequence[str]) -> int:
     """Trace `pkg.mod:object` and write or print its graph."""
-    parser = argparse.ArgumentParser("calque trace", description=__doc__)
+    parser = Parser("calque trace", description=__doc__)
     parser.add_argument("object", help="what to trace: pkg.mod:object")
     parser.add_argument("--input", action="append", default=[], help=INPUT_HELP)
     parser.add_argument("-o", "--output", help="the .mlir file to write; standard output if none")
@@ -31,7 +31,8 @@ def trace(argv: Sequence[str]) -> int:
         if program.values:
             weights = target.with_suffix(".safetensors")
             write_arrays(weights, program.values)
-            print(f"{target}: the program; {weights}: its {len(program.values)} tensors")
+            tensors = counted(len(program.values), "tensor")
+            print(f"{target}: the program; {weights}: its {tensors}")
         else:
             print(f"{target}: the program")
     return 0

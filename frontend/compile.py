@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from ..ir import sym
+from ..ir.errors import runtime_error, type_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, capture
 from .gradmode import is_grad_enabled
-from .location import user_line
 from .overlap import Pattern, pattern_of
 from .pytree import flatten
 from .storage import Storage
@@ -102,12 +102,7 @@ class CompiledFunction(Generic[P, R]):
     ) -> Entry:
         metas, examples = dynamic_metas(leaves, [e.captured.argument_shapes for e in known])
         env = sym.SymEnv(examples)
-        try:
-            captured = capture(self._function, spec, metas, leaves, env, aliases=aliases)
-        except Exception as error:
-            if where := user_line(error):
-                error.add_note(f"while {self._name} was compiled, at {where}")
-            raise
+        captured = capture(self._function, spec, metas, leaves, env, aliases=aliases)
         self.compiles += 1
         from .specialize import Entry  # brings the compiler along
 
@@ -126,7 +121,7 @@ class CompiledFunction(Generic[P, R]):
         now = capture(self._function, spec, known.argument_metas, leaves, env, aliases=aliases)
         same = [a.tensor is b.tensor for a, b in zip(known.inputs, now.inputs, strict=False)]
         if str(known.module()) != str(now.module()) or not all(same):
-            raise RuntimeError(
+            raise runtime_error(
                 f"{self._name} does something else now than when it was compiled, because of an "
                 "object whose contents are not watched: a list, a dictionary, or an object other "
                 "than a module or an optimizer. Pass it as an argument, or make it a module"
@@ -135,7 +130,7 @@ class CompiledFunction(Generic[P, R]):
     @property
     def _entry(self) -> Entry:
         if self._route is None:
-            raise RuntimeError(f"{self._name} was not called yet: there is no program to show")
+            raise runtime_error(f"{self._name} was not called yet: there is no program to show")
         return self._route.entry
 
     def ir(self, stage: str = "graph") -> str:
@@ -223,7 +218,7 @@ def compile(function: Any = None, *, name: str | None = None) -> Any:
 
         return CompiledModule(function)
     if not callable(function):
-        raise TypeError(f"compile expects a function or a module, got {type(function).__name__}")
+        raise type_error(f"compile expects a function or a module, got {type(function).__name__}")
     return CompiledFunction(function, name)
 
 

@@ -14,6 +14,7 @@ from xdsl.ir import Region, SSAValue
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error, type_error
 from ..ir.op import Builder
 from ..ir.ops import control, select, stack
 from ..ir.ops._common import is_weak, sizes
@@ -75,7 +76,7 @@ class RegionTrace(Trace):
 
     def write(self, tensor: Tensor, new: Tensor) -> None:
         if isinstance(tensor._storage, Storage) or tensor._storage.trace is not self:
-            raise RuntimeError(
+            raise runtime_error(
                 "a function given to cond, scan or while_loop wrote in place into a tensor from "
                 "outside; return the new value instead"
             )
@@ -125,7 +126,7 @@ def _returned(out: Any) -> tuple[list[Tensor], Any]:
     leaves: list[Any] = []
     spec = flatten(out, leaves)
     if not all(isinstance(x, Tensor) for x in leaves):
-        raise TypeError("a function given to cond, scan or while_loop returns tensors")
+        raise type_error("a function given to cond, scan or while_loop returns tensors")
     return leaves, spec
 
 
@@ -149,7 +150,7 @@ def _is_number(x: Any) -> bool:
 def _operands(operands: Any, name: str) -> tuple[Any, ...]:
     """The operands of a function. Raises TypeError where they are not listed."""
     if not isinstance(operands, tuple | list):
-        raise TypeError(
+        raise type_error(
             f"{name}: expected a tuple or list of operands, got {type(operands).__name__}: write "
             "(x,) for a single one"
         )
@@ -161,7 +162,7 @@ def _predicate(pred: Any) -> Any:
     if not isinstance(pred, Tensor):
         return bool(pred)
     if not same(pred._meta.numel, 1):
-        raise RuntimeError(
+        raise runtime_error(
             "Expected pred to be bool or single-element tensor, but got a tensor of shape "
             f"{sizes(pred._meta.shape)}"
         )
@@ -194,7 +195,7 @@ def cond(
     numbers = list(map(_is_number, given))
     branches = [_Traced(trace, f, metas, call, grads, numbers) for f in (true_fn, false_fn)]
     if branches[0].spec != branches[1].spec:
-        raise RuntimeError("cond: the two functions return different structures")
+        raise runtime_error("cond: the two functions return different structures")
     captured = _union(branches)
     values = [trace.value(x) for x in (*leaves, *captured)]
     regions = [b.region(captured) for b in branches]
@@ -256,9 +257,9 @@ def _step(spec: Any, carry_spec: Any) -> tuple[Any, Any]:
     """The structures of the carry and of y that a step of a scan returned."""
     kind, parts = spec if isinstance(spec, tuple) and len(spec) == 2 else (None, ())
     if kind is not tuple or len(parts) != 2:
-        raise TypeError("scan: the function has to return two things, the next carry and y")
+        raise type_error("scan: the function has to return two things, the next carry and y")
     if parts[0] != carry_spec:
-        raise RuntimeError("scan: the carry has another structure after a step than before it")
+        raise runtime_error("scan: the carry has another structure after a step than before it")
     return parts
 
 
@@ -267,7 +268,7 @@ def _scan_eagerly(
     length: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
     if length is None and not items:
-        raise RuntimeError(NO_LENGTH)
+        raise runtime_error(NO_LENGTH)
     n = int(items[0].shape[0] if length is None else length)
     elements_of(_metas(items), n)
     carried, carry_spec = _returned(carry)
@@ -282,7 +283,7 @@ def _scan_eagerly(
     if reverse:
         stacks.reverse()
     if not stacks:
-        raise RuntimeError("scan: there is nothing to loop along")
+        raise runtime_error("scan: there is nothing to loop along")
     return carry, unflatten(y_spec, [stack(list(ys), 0) for ys in zip(*stacks, strict=True)])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error, value_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .devices import check_device
@@ -66,7 +67,7 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
         if array.dtype == np.float64 and (dtype is None or dtype.is_floating_point):
             array = array.astype(np.float32 if dtype is None else dtype.numpy)
         if array.dtype == object or array.dtype.kind not in "fiub":
-            raise ValueError("expected a tensor of numbers: rows must have one length")
+            raise value_error("expected a tensor of numbers: rows must have one length")
         if dtype is not None:
             _check_range(array, dtype)
     return array if dtype is None else array.astype(dtype.numpy)
@@ -83,7 +84,7 @@ def _check_range(data: Any, dtype: DType) -> None:
     info = np.iinfo(dtype.numpy)
     low = -info.max if dtype.kind == "u" else info.min
     if not ((array >= low) & (array <= info.max)).all():
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+        raise runtime_error(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _plain(data: Any) -> Any:
@@ -115,7 +116,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: str = "cpu") -> Ten
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares the memory of an array."""
     if any(s < 0 for s in array.strides):
-        raise ValueError(
+        raise value_error(
             "At least one stride in the given numpy array is negative, and tensors with negative "
             "strides are not currently supported. (You can probably work around this by making a "
             "copy of your array with array.copy().)"
@@ -216,6 +217,11 @@ def arange(
         dtype = dt.float32 if is_float else dt.int64
     _check_step(start, end, step)
     trace = current_trace()
+    plain = not any(isinstance(v, SymInt) or hasattr(v, "_meta") for v in (start, end, step))
+    if plain and step == 0:
+        raise runtime_error("step must be nonzero")
+    if plain and (end - start) * step < 0:
+        raise runtime_error("upper bound and lower bound inconsistent with step sign")
     if trace is None:
         return from_array(np.arange(start, end, step).astype(dtype.numpy), device)
     if any(isinstance(v, SymInt) for v in (start, end)):
@@ -233,16 +239,16 @@ def arange(
 def _check_step(start: Any, end: Any, step: Any) -> None:
     """Raise RuntimeError where steps from `start` never come to `end`."""
     if step == 0:
-        raise RuntimeError("step must be nonzero")
+        raise runtime_error("step must be nonzero")
     if (step > 0 and start > end) or (step < 0 and start < end):
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+        raise runtime_error("upper bound and lower bound inconsistent with step sign")
 
 
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal."""
     for name, count in (("n", n), ("m", n if m is None else m)):
         if count < 0:
-            raise RuntimeError(f"{name} must be greater or equal to 0, got {count}")
+            raise runtime_error(f"{name} must be greater or equal to 0, got {count}")
     rows, columns = arange(n), arange(n if m is None else m)
     same = ops.eq(ops.unsqueeze(rows, 1), ops.unsqueeze(columns, 0))
     return ops.cast(same, dtype or dt.float32)

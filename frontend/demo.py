@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import data, random
-from .cli_errors import reported
+from .cli_errors import Parser, reported
 from .compile import compile
 from .creation import from_numpy
 from .gradmode import no_grad
@@ -75,7 +74,7 @@ class Training:
 
 def demo(argv: Sequence[str]) -> int:
     """Train on the digits that the package ships, and show what was compiled."""
-    parser = argparse.ArgumentParser("calque demo", description=demo.__doc__)
+    parser = Parser("calque demo", description=demo.__doc__)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)

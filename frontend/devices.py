@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import not_implemented, runtime_error, type_error
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -18,11 +19,11 @@ def check_device(device: str) -> str:
     """The normal name of a device. Raises RuntimeError for unknown and unavailable ones."""
     match = _DEVICE.match(device)
     if not match:
-        raise RuntimeError(
+        raise runtime_error(
             f"Expected one of cpu, cuda, meta device type at start of device string: {device}"
         )
     if match[1] == "cuda":
-        raise RuntimeError("cuda is not available: tensors live on cpu and meta")
+        raise runtime_error("cuda is not available: tensors live on cpu and meta")
     return match[1]
 
 
@@ -36,7 +37,7 @@ def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     copy: bool = kwargs.pop("copy", False)
     kwargs.pop("non_blocking", None)
     if kwargs:
-        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+        raise type_error(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
     for arg in args:
         if isinstance(arg, DType):
             dtype = arg
@@ -45,11 +46,11 @@ def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         elif isinstance(arg, str):
             device = arg
         elif arg is not None:
-            raise TypeError(f"to() received an invalid argument of type {type(arg).__name__}")
+            raise type_error(f"to() received an invalid argument of type {type(arg).__name__}")
     out = tensor if dtype is None else ops.cast(tensor, dtype)
     if device is not None and check_device(device) != out.device:
         if check_device(device) != "meta":
-            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+            raise not_implemented("Cannot copy out of meta tensor; no data!")
         from dataclasses import replace
 
         out = empty_concrete(replace(out._meta, device="meta"))

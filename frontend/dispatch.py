@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NoReturn
 
+from ..ir.errors import runtime_error
 from ..ir.op import Op
 from ..ir.types import TensorMeta
 from .symint import SymInt
@@ -38,7 +40,15 @@ class Stale:
 
     def fail(self) -> NoReturn:
         """Raise what a rule that reads it deserves."""
-        raise RuntimeError(self._text)
+        raise runtime_error(self._text)
+
+
+@cache
+def _eager() -> tuple[Any, Any]:
+    from .autograd import record
+    from .eager import execute
+
+    return execute, record
 
 
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -52,9 +62,7 @@ def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
         check_escape(x)
         if isinstance(x, Stale):
             x.fail()
-    from .autograd import record
-    from .eager import execute
-
+    execute, record = _eager()
     results = execute(op, operands, attrs)
     record(op, operands, attrs, results)
     return results[0] if len(results) == 1 else tuple(results)

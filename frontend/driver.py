@@ -58,36 +58,41 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def compile_graph(module: ModuleOp, options: Options | None = None) -> Program:
-    """Compile a module with a graph-stage `@main`, which is consumed; the disk cache may help."""
+def compile_graph(
+    module: ModuleOp, options: Options | None = None, name: str = "", *, keep: bool = False
+) -> Program:
+    """Compile a module with a graph-stage `@main`, which is consumed unless it is to be kept; the
+    disk cache may help. `name` is what dumps call it."""
     options = options or Options()
     main = lookup(module, "main")
     inputs = [from_type(a.type) for a in main.body.block.args]
     outputs = [from_type(t) for t in main.function_type.outputs.data]
-    artifact = artifact_of(module, options)
+    artifact = artifact_of(module, options, name, keep=keep)
     return Program(Executable(artifact), inputs, outputs, tuple(artifact.symbols))
 
 
-def artifact_of(module: ModuleOp, options: Options) -> Artifact:
-    """The compiled form of a graph module, from the cache or freshly made; consumes the module."""
+def artifact_of(
+    module: ModuleOp, options: Options, name: str = "", *, keep: bool = False
+) -> Artifact:
+    """The compiled form of a graph module, from the cache or freshly made."""
     target = options.target or Target.host()
     store = disk.default()
     digest = disk.key("program", fingerprint(module), str(target), str(options), source_hash())
     # A dump shows how the program is made, so it is made again.
     if not os.environ.get("CALQUE_DUMP") and (known := store.get(digest)) is not None:
         return Artifact.from_bytes(known)
-    kernels = lower(module, options)
+    kernels = lower(module.clone() if keep else module, options, name)
     artifact = codegen.compile_module(kernels, target, store)
     store.put(digest, artifact.to_bytes())
     return artifact
 
 
-def lower(module: ModuleOp, options: Options) -> ModuleOp:
+def lower(module: ModuleOp, options: Options, name: str = "") -> ModuleOp:
     """Run the whole pass pipeline on a module."""
     from .stages import dumped
 
     with _uncollected():
-        for _, stage in dumped(compile_pipeline(module, options), options):
+        for _, stage in dumped(compile_pipeline(module, options), options, name):
             module = stage
     return module
 

@@ -23,9 +23,10 @@ from ..ir import sym
 from ..ir.op import Builder, Op, infer
 from ..ir.ops._common import check_devices
 from ..ir.ops.elementwise import Elementwise
-from ..ir.ops.view import View
+from ..ir.ops.view import BroadcastTo, View
 from ..ir.types import TensorMeta, to_type
 from ..ir.verify import set_guards
+from . import eager_elementwise as elementwise
 from . import strided
 from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
@@ -60,6 +61,8 @@ def execute(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> lis
         return [_alias(operands[0])]
     if check_devices([m for m in metas if m.rank] or metas or results) == "meta":
         return [empty_concrete(_on(m, "meta")) for m in results]
+    if issubclass(op, Elementwise):
+        return [_run_elementwise(op, operands, attrs, results[0])]
     return _run(op, [aligned(x) for x in operands], attrs, results)
 
 
@@ -87,6 +90,14 @@ def _view(op: type[Op], x: Tensor, attrs: dict[str, Any], meta: TensorMeta) -> T
 def aligned(x: Tensor) -> Tensor:
     """x itself where compiled code can read it as it lies, else a contiguous copy."""
     return x if strided.contiguous(x) else contiguous(x)
+
+
+def _source(x: Tensor) -> Tensor:
+    """The same for an operand of an elementwise operator: where it repeats a tensor, that one."""
+    base = x._base
+    if base is not None and x._view is not None and x._view[0] is BroadcastTo:
+        return aligned(base)
+    return aligned(x)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -119,13 +130,35 @@ def copy_into(target: Tensor, source: Tensor) -> None:
         strided.write(target, source)
 
 
+def _run_elementwise(
+    op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], result: TensorMeta
+) -> Tensor:
+    out = empty_concrete(result)
+    full: Any = result.shape
+    if 0 in full:
+        return out
+    sources = [_source(x) for x in operands]
+    sizes, pattern = elementwise.collapse(full, [x._sizes for x in sources])
+    if not all(map(any, pattern)):  # all of them are repeated there: one has to have it
+        sources[0] = aligned(operands[0])
+        sizes, pattern = elementwise.collapse(full, [x._sizes for x in sources])
+    key = (op, pattern, tuple([x._meta.dtype for x in sources]), _attributes(op, attrs))
+    entry = _programs.get(key)
+    if entry is None:
+        block, env = elementwise.build(op, sources, sizes, pattern, attrs)
+        program = _compile(block, env)
+        order = tuple((0, int(s.removeprefix("s"))) for s in program.symbols)
+        with _lock:
+            entry = _programs.setdefault(key, _Entry(program, order))
+    call = entry.program.prepare([sizes[d] for _, d in entry.order])
+    run(call, [x.data_ptr() for x in (*sources, out)])
+    return out
+
+
 def _run(
     op: type[Op], operands: list[Tensor], attrs: dict[str, Any], results: Sequence[TensorMeta]
 ) -> list[Tensor]:
     shapes = [x._sizes for x in operands]
-    flat = issubclass(op, Elementwise) and len(set(shapes)) == 1 and len(shapes[0]) != 1
-    if flat:
-        shapes = [(x.numel(),) for x in operands]
     if op.name in _SIZES:
         # Like the sizes of one more operand. Elements are numbered in order: the rank is free.
         key = _SIZES[op.name]
@@ -152,7 +185,7 @@ def _lookup(
         op.name,
         tuple(x.dtype.name for x in operands),
         tuple(map(_pattern, shapes)),
-        tuple((k, _key(v)) for k, v in attrs.items() if k != _SIZES.get(op.name)),
+        _attributes(op, attrs),
     )
     found = _programs.get(key)
     if found is None:
@@ -164,6 +197,11 @@ def _lookup(
             with _lock:
                 found = _programs.setdefault(key, entry)
     return found
+
+
+def _attributes(op: type[Op], attrs: dict[str, Any]) -> tuple[Any, ...]:
+    """What of an operator's attributes is part of its program."""
+    return tuple((k, _key(v)) for k, v in attrs.items() if k != _SIZES.get(op.name))
 
 
 def _key(value: Any) -> Any:
@@ -185,16 +223,24 @@ def _build(
     block = Block(arg_types=[to_type(m) for m in symbolic])
     env = sym.SymEnv(examples)
     with env, Builder(block) as builder:
-        made = builder.emit(op, list(block.args), attrs)
-    builder.insert(ReturnOp(*made.results))
-    type_ = FunctionType.from_lists([a.type for a in block.args], [r.type for r in made.results])
+        builder.emit(op, list(block.args), attrs)
+    program = _compile(block, env, free)
+    by_name = dict(order)
+    return _Entry(program, tuple(by_name[s] for s in program.symbols)), guarded
+
+
+def _compile(block: Block, env: sym.SymEnv, free: Sequence[str] = ()) -> Program:
+    """The program that returns what the last operator of a block makes; `free` are symbols that
+    are no sizes of arguments."""
+    last = block.last_op
+    assert last is not None
+    block.add_op(ReturnOp(*last.results))
+    type_ = FunctionType.from_lists([a.type for a in block.args], [r.type for r in last.results])
     func = FuncOp("main", type_, Region(block))
     set_guards(func, env.guards)
     if free:
         func.attributes["calque.symbols"] = ArrayAttr([StringAttr(name) for name in free])
-    program = compile_graph(ModuleOp([func]))
-    by_name = dict(order)
-    return _Entry(program, tuple(by_name[s] for s in program.symbols)), guarded
+    return compile_graph(ModuleOp([func]))
 
 
 def _symbols(

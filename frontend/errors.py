@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..ir.errors import located
 from ..runtime.executable import Call, KernelError
 
 # How the messages begin that speak of an index; a target is the index of its class.
@@ -16,4 +17,4 @@ def run(call: Call, pointers: Sequence[int]) -> None:
         call.run(pointers)
     except KernelError as error:
         kind = IndexError if error.message.startswith(_INDEX) else RuntimeError
-        raise kind(str(error)) from None
+        raise located(kind(str(error))) from None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from xdsl.ir import Region, SSAValue
 
 from ..ir import ops
+from ..ir.errors import not_implemented, runtime_error, type_error
 from ..ir.ops.control import Yield
 from ..ir.ops.custom import custom
 from ..ir.sym import same
@@ -49,7 +50,7 @@ class FunctionContext:
         """The tensors that were kept. Raises RuntimeError where one was written since."""
         for tensor, version in zip(self._saved, self._versions, strict=True):
             if tensor is not None and not tensor._is_traced and tensor._storage.version != version:
-                raise RuntimeError(
+                raise runtime_error(
                     "one of the variables needed for gradient computation has been modified by an "
                     f"inplace operation: [{tensor._meta}] is at version {tensor._storage.version}; "
                     f"expected version {version} instead."
@@ -80,19 +81,19 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """The computation."""
-        raise NotImplementedError(
+        raise not_implemented(
             "You must implement the forward function for custom autograd.Function."
         )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Keep what `backward` needs, where `forward` does not take a context."""
-        raise NotImplementedError("setup_context is not implemented.")
+        raise not_implemented("setup_context is not implemented.")
 
     @staticmethod
     def backward(*args: Any, **kwargs: Any) -> Any:
         """Gradients of the arguments of forward, of a context and the gradients of its results."""
-        raise NotImplementedError(
+        raise not_implemented(
             "You must implement either the backward method for your custom autograd.Function to "
             "use it with backward mode AD."
         )
@@ -137,7 +138,7 @@ def _aligned(
     while len(grads) > len(metas) and grads[-1] is None:
         grads.pop()
     if len(grads) != len(metas):
-        raise RuntimeError(
+        raise runtime_error(
             f"function {cls.__name__}Backward returned an incorrect number of gradients (expected "
             f"{len(metas)}, got {len(grads)})"
         )
@@ -150,14 +151,14 @@ def _fitting(
     if grad is None:
         return None
     if meta is None:
-        raise RuntimeError(
+        raise runtime_error(
             f"function {cls.__name__}Backward returned a gradient different from None at position "
             f"{i + 1}, but the corresponding forward input was not a Variable"
         )
     shape, wanted = grad._meta.shape, meta.shape
     if len(shape) == len(wanted) and all(map(same, shape, wanted)):
         return ops.cast(grad, meta.dtype)
-    raise RuntimeError(
+    raise runtime_error(
         f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "
         f"{list(shape)} but expected shape compatible with {list(wanted)}"
     )
@@ -168,6 +169,8 @@ def _fitting(
 
 class FunctionNode:
     """The node of the tape for one call of a Function."""
+
+    foreign = True  # what its rule returns may be held by others
 
     def __init__(
         self, cls: type[Function], ctx: FunctionContext, args: Sequence[Any],
@@ -192,7 +195,7 @@ class FunctionNode:
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Gradients of the tensor arguments."""
         if self.released:
-            raise RuntimeError(
+            raise runtime_error(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Specify retain_graph=True if you "
                 "need to backward through the graph a second time."
@@ -246,7 +249,7 @@ class _SealedNode:
 
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Raises RuntimeError."""
-        raise RuntimeError(
+        raise runtime_error(
             "trying to differentiate twice a function that was marked with @once_differentiable"
         )
 
@@ -300,7 +303,7 @@ class _Tracing:
             self.results = _leaves(self.out)
             for r in self.results:
                 if not isinstance(r, Tensor):
-                    raise TypeError(f"{cls.__name__}.forward must return tensors in a trace")
+                    raise type_error(f"{cls.__name__}.forward must return tensors in a trace")
             self.through = [
                 i for i, r in enumerate(self.results)
                 if r.is_floating_point() and id(r) not in ctx._plain

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..ir import dtype as dt
 from ..ir import ops
+from ..ir.errors import runtime_error
 from ..ir.op import meta
 from ..ir.ops._common import broadcast_shapes, result_type
 from ..ir.sym import Dim, same
@@ -46,7 +47,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "trunc":
         dtype = result_type(input, other)
         return ops.cast(ops.trunc(ops.div(input, other)), dtype)
-    raise RuntimeError(
+    raise runtime_error(
         "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
         f"'{rounding_mode}'"
     )
@@ -96,7 +97,7 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _need_rank(name: str, x: Any, rank: int, message: str) -> None:
     if meta(x).rank != rank:
-        raise RuntimeError(f"{name}: {message}, got {meta(x).rank}D")
+        raise runtime_error(f"{name}: {message}, got {meta(x).rank}D")
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
@@ -136,15 +137,17 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8) -> 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """`value`, a number or a 0-d tensor, where the bool mask holds, else input's elements."""
     if meta(mask).dtype is not dt.bool_:
-        raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype "
+        raise runtime_error("masked_fill only supports boolean masks, but got mask with dtype "
                            f"{meta(mask).dtype.name}")  # fmt: skip
     if hasattr(value, "_meta"):
         if value._meta.rank:
-            raise RuntimeError(
+            raise runtime_error(
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._meta.rank} dimension(s)."
             )
         value = ops.cast(value, meta(input).dtype)
+    elif meta(input).dtype is dt.bool_:
+        value = bool(value)
     elif isinstance(value, float) and not meta(input).dtype.is_floating_point:
         value = int(value)
     return ops.where(mask, value, input)
@@ -159,7 +162,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
 def _triangle(input: Any, lower: bool, diagonal: int) -> Tensor:
     m = meta(input)
     if m.rank < 2:
-        raise RuntimeError("tril/triu: input tensor must have at least 2 dimensions")
+        raise runtime_error("tril/triu: input tensor must have at least 2 dimensions")
     rows = ops.reshape(ops.iota(m.shape[-2], dt.int64, input), (m.shape[-2], 1))
     columns = ops.reshape(ops.iota(m.shape[-1], dt.int64, input), (1, m.shape[-1]))
     distance = ops.sub(columns, rows)
@@ -201,7 +204,7 @@ def t(input: Any) -> Tensor:
     """The transpose of a matrix; vectors and scalars as they are."""
     rank = meta(input).rank
     if rank > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {rank}D")
+        raise runtime_error(f"t() expects a tensor with <= 2 dimensions, but self is {rank}D")
     return ops.transpose(input, 0, 1) if rank == 2 else input
 
 
@@ -211,7 +214,7 @@ def view(input: Any, shape: Sequence[Dim]) -> Tensor:
 
     out = ops.reshape(input, shape)
     if reshape_strides(input._meta.shape, strides_of(input), out._meta.shape) is None:
-        raise RuntimeError(
+        raise runtime_error(
             "view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
@@ -229,7 +232,7 @@ def repeat(input: Any, repeats: Sequence[Dim]) -> Tensor:
     m = meta(input)
     lead = len(repeats) - m.rank
     if lead < 0:
-        raise RuntimeError(
+        raise runtime_error(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
             "tensor"
         )
@@ -299,7 +302,7 @@ def clone(input: Tensor) -> Tensor:
 def detach_(input: Tensor) -> Tensor:
     """Forget a tensor's history. Raises RuntimeError for views, as PyTorch does."""
     if input._base is not None and input._grad_fn is not None:
-        raise RuntimeError(
+        raise runtime_error(
             "Can't detach views in-place. Use detach() instead. If you are using DistributedData"
             "Parallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients "
             "are views of DDP buckets, and hence detach_() cannot be called on these gradients."
@@ -314,7 +317,7 @@ def detach_(input: Tensor) -> Tensor:
 def fill_(input: Tensor, value: Any) -> Tensor:
     """Write one number, or a 0-d tensor, into every element."""
     if hasattr(value, "_meta") and value._meta.rank:
-        raise RuntimeError(
+        raise runtime_error(
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value._meta.rank} dimensions."
         )

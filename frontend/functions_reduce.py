@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error
 from ..ir.op import meta
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def norm(input: Any, p: float | str = 2.0, dim: Dims = None, keepdim: bool = Fal
     if p == "fro":
         p = 2.0
     if isinstance(p, str):
-        raise RuntimeError(f"norm of order '{p}' is not known: p is a number, inf, -inf or 'fro'")
+        raise runtime_error(f"norm of order '{p}' is not known: p is a number, inf, -inf or 'fro'")
     if p == 2.0:
         return ops.sqrt(ops.sum(ops.mul(input, input), dim, keepdim))
     size = ops.abs(input)

@@ -2,7 +2,8 @@
 
 Guarded is what names mean to the user's functions that ran: the globals they load and the cells of
 their closures, plain Python values by value and all else by identity; and of modules and optimizers
-that ran, structure, attributes and options. Contents of other objects are not.
+that ran, structure, attributes and options; and the data of captured tensors that Python looked at.
+Contents of other objects are not.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import functools
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from .location import is_library
+from ..ir.location import is_library
+
+if TYPE_CHECKING:
+    from .storage import Storage
+    from .tensor import Tensor
 
 _PLAIN = (bool, int, float, str, bytes, type(None), complex)
 
@@ -40,6 +45,10 @@ class Guarded(Protocol):
     """
 
     def _guard_state(self) -> State: ...
+
+
+# A tensor whose data Python looked at, its memory, and how often that was written before.
+Data: TypeAlias = "tuple[Tensor, Storage, int]"
 
 
 class Held:
@@ -74,6 +83,7 @@ class Guards:
     names: list[tuple[Callable[[], Any], Any, str]] = field(default_factory=list)
     objects: list[tuple[str, Guarded, State]] = field(default_factory=list)
     ignored: frozenset[str] = frozenset()  # attributes that are written, and never read
+    data: list[Data] = field(default_factory=list)
     _epoch: int = -1
     _unchanged: bool = False
 
@@ -85,6 +95,9 @@ class Guards:
             except (KeyError, ValueError):
                 return False
             if now is not value and not (_is_plain(value) and frozen(now) == frozen(value)):
+                return False
+        for tensor, storage, version in self.data:
+            if tensor._storage is not storage or storage.version != version:
                 return False
         if self._epoch != Epoch.value:
             self._epoch = Epoch.value
@@ -102,6 +115,7 @@ class Guards:
     def describe(self) -> list[str]:
         """What is guarded, for `explain()`."""
         plain = [f"{name} == {value!r}" for _, value, name in self.names if _is_plain(value)]
+        plain += [f"the data of {tensor._meta}" for tensor, _, _ in self.data]
         return plain + [f"{type(obj).__name__} {name}".rstrip() for name, obj, _ in self.objects]
 
 
@@ -118,6 +132,7 @@ class Surroundings:
         # Code that ran and its globals, by its id, as the hash of code takes long.
         self.ran: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self._seen: set[Any] = set()
+        self.data: list[Data] = []
 
     def survey(self, function: Callable[..., Any]) -> None:
         """Look at a function and at the user's functions that it names, before it runs."""
@@ -146,7 +161,7 @@ class Surroundings:
             methods = [getattr(kind, name, None) for name in sorted(self._read)]
             self._walk(m for m in methods if isinstance(m, types.FunctionType))
         ignored = frozenset(self._written - self._read)
-        return Guards(self._names, list(self._states.values()), ignored)
+        return Guards(self._names, list(self._states.values()), ignored, self.data)
 
     def _walk(self, items: Iterable[Any]) -> None:
         queue = list(items)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ..ir import dtype as dt
 from ..ir import ops
+from ..ir.errors import index_error, runtime_error, value_error
 from ..ir.op import bind
 from ..ir.ops._common import sizes
 from ..ir.ops._extent import strided_extent
@@ -15,6 +16,7 @@ from ..ir.ops.view import Reshape, Slice
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
 from . import inplace
+from .masked import Masked
 from .symint import unwrap
 
 if TYPE_CHECKING:
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
 def get(x: Tensor, index: Any) -> Tensor:
     """The elements that an index selects; a view where it has no tensors."""
     view, picks = _basic(x, _expand(x, index))
-    return ops.index(view, _indices(view, picks)) if picks else view
+    if not picks:
+        return view
+    from .trace import current_trace
+
+    trace = current_trace()
+    if trace is not None and _is_masked(picks) and picks[0][1]._is_traced:
+        return cast("Tensor", Masked(view, _spread(view, *picks[0]), trace))
+    return ops.index(view, _indices(view, picks))
 
 
 def set_(x: Tensor, index: Any, value: Any) -> None:
@@ -33,30 +42,48 @@ def set_(x: Tensor, index: Any, value: Any) -> None:
     from .tensor import Tensor
 
     index = _expand(x, index)
+    view, picks = _basic(x, index)
+    if isinstance(value, Masked) and _is_masked(picks):
+        inplace.assign(view, value.written_into(view, _spread(view, *picks[0])))
+        return
     if not isinstance(value, Tensor):
         value = as_tensor(value, dtype=x.dtype)
-    view, picks = _basic(x, index)
     if not picks:
         inplace.copy_(view, value)
         return
-    if len(picks) == 1 and picks[0][1].dtype is dt.bool_:
-        dim, mask = picks[0]
-        _set_mask(view, dim, mask, value)
+    if _is_masked(picks) and _set_mask(view, *picks[0], value):
         return
     indices = _indices(view, picks)
     inplace.assign(view, ops.index_put(view, indices, ops.cast(value, view.dtype)))
 
 
-def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> None:
+def _is_masked(picks: list[tuple[int, Tensor]]) -> bool:
+    return len(picks) == 1 and picks[0][1].dtype is dt.bool_
+
+
+def _set_mask(view: Tensor, dim: int, mask: Tensor, value: Tensor) -> bool:
+    """Write what all selected elements get; False where each gets its own, and data say where."""
+    spread = _spread(view, dim, mask)
     rest = view.dim() - dim - mask.dim()
-    _check_mask(view, dim, mask)
-    spread = ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
+    while value.dim() > rest and value._meta.shape[0] == 1:
+        value = ops.reshape(value, value._meta.shape[1:])
     if value.dim() > rest:
-        raise RuntimeError(
-            "shape mismatch: a mask assigns one value, or one of the shape of the unmasked "
-            f"dimensions, to all selected elements; got a value of shape {sizes(value._meta.shape)}"
+        if not mask._is_traced:
+            return False
+        raise runtime_error(
+            "shape mismatch: while tracing, a mask assigns one value, or one of the shape of the "
+            "unmasked dimensions, to all selected elements, or what the same mask selected; got a "
+            f"value of shape {sizes(value._meta.shape)}. Write with calque.where instead."
         )
     inplace.assign(view, ops.where(spread, ops.cast(value, view.dtype), view))
+    return True
+
+
+def _spread(view: Tensor, dim: int, mask: Tensor) -> Tensor:
+    """The mask with dimensions after its own, so that it broadcasts to the view."""
+    _check_mask(view, dim, mask)
+    rest = view.dim() - dim - mask.dim()
+    return ops.reshape(mask, (*mask._meta.shape, *[1] * rest))
 
 
 def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
@@ -65,7 +92,7 @@ def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
     shape = view._meta.shape
     for i, size in enumerate(mask._meta.shape):
         if dim + i >= len(shape) or not same(size, shape[dim + i]):
-            raise IndexError(
+            raise index_error(
                 f"The shape of the mask {sizes(mask._meta.shape)} at index {i} does not match "
                 f"the shape of the indexed tensor {sizes(view._meta.shape)} at index {dim + i}"
             )
@@ -87,11 +114,11 @@ def _expand(x: Tensor, index: Any) -> list[Any]:
         if i is not None and i is not Ellipsis
     )
     if used > x.dim():
-        raise IndexError(f"too many indices for tensor of dimension {x.dim()}")
+        raise index_error(f"too many indices for tensor of dimension {x.dim()}")
     fill = [slice(None)] * (x.dim() - used)
     places = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(places) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
+        raise index_error("an index can only have a single ellipsis ('...')")
     if places:
         return items[: places[0]] + fill + items[places[0] + 1 :]
     return items + fill
@@ -148,12 +175,12 @@ def _integer(item: Any, size: Dim, dim: int) -> Dim:
     try:
         index = unwrap(item)
     except TypeError:
-        raise IndexError(
+        raise index_error(
             "only integers, slices (`:`), ellipsis (`...`), None and integer or bool tensors are "
             f"valid indices (got {type(item).__name__})"
         ) from None
     if isinstance(index, int) and isinstance(size, int) and not -size <= index < size:
-        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
+        raise index_error(f"index {index} is out of bounds for dimension {dim} with size {size}")
     if isinstance(index, int) and index < 0:
         return size + index
     return index
@@ -163,7 +190,7 @@ def _slice(item: slice, size: Dim) -> tuple[Dim, Dim, int, Dim]:
     """Start, limit, step and count of a Python slice of a dimension."""
     step = 1 if item.step is None else int(item.step)
     if step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise value_error("step must be greater than zero")
 
     def clamp(bound: Any, default: Dim) -> Dim:
         if bound is None:
@@ -187,10 +214,10 @@ def _indices(view: Tensor, picks: list[tuple[int, Tensor]]) -> list[Tensor | Non
     for dim, index in picks:
         if index.dtype is dt.bool_:
             _check_mask(view, dim, index)
-            for i, p in enumerate(np.nonzero(index._array("indexing by a mask"))):
+            for i, p in enumerate(np.nonzero(index._read("indexing by a mask"))):
                 out[dim + i] = from_array(p.astype(np.int64))
         elif index.dtype.kind not in "iu":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+            raise index_error("tensors used as indices must be long, int, byte or bool tensors")
         else:
             out[dim] = index
     while out and out[-1] is None:

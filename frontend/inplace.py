@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import ops
+from ..ir.errors import runtime_error
 from ..ir.ops._common import sizes
-from ..ir.ops.view import View
+from ..ir.ops._elementwise import torch_name
+from ..ir.ops.view import REPEATED, View
+from ..ir.types import meta_of
 from .gradmode import is_grad_enabled, no_grad
 
 if TYPE_CHECKING:
@@ -22,7 +25,20 @@ def copy_(target: Tensor, src: Any) -> Tensor:
     if not hasattr(src, "_meta"):
         src = as_tensor(src, dtype=target.dtype)
     src = ops.broadcast_to(ops.cast(src, target.dtype), target._meta.shape)
-    return assign(target, src)
+    return overwrite(target, src)
+
+
+def overwrite(target: Tensor, new: Tensor) -> Tensor:
+    """`assign` what is not computed from `target`: its old value stays in the history.
+
+    As in PyTorch, `target` goes on requiring a gradient, and that of its old value is zero. Where
+    `target` is a part of its memory, the rest of it keeps that history anyhow.
+    """
+    check_writable(target, new)
+    if is_grad_enabled() and target.requires_grad and _is_whole(target):
+        _keep_saved(target, new)
+        new = ops.slice_update(target, new, [0] * target.dim())
+    return assign(target, new)
 
 
 def assign(target: Tensor, new: Tensor) -> Tensor:
@@ -36,36 +52,57 @@ def assign(target: Tensor, new: Tensor) -> Tensor:
         return target
     new = ops.cast(new, target.dtype)
     if is_grad_enabled() and (new.requires_grad or target.requires_grad):
-        keep = getattr(new._grad_fn, "keep", None)
-        if keep is not None:
-            keep(target._storage)
+        _keep_saved(target, new)
         _rebase(target, new)
     store(target, new)
     return target
 
 
+def _keep_saved(target: Tensor, new: Tensor) -> None:
+    """Let the rule that made `new` keep what it reads of the memory that is to be written."""
+    keep = getattr(new._grad_fn, "keep", None)
+    if keep is not None:
+        keep(target._storage)
+
+
 def check_writable(target: Tensor, new: Tensor) -> None:
     """Raise in PyTorch's words where an in-place write is not allowed."""
     if new._meta.shape != target._meta.shape:
-        raise RuntimeError(
+        raise runtime_error(
             f"output with shape {sizes(target._meta.shape)} doesn't match the broadcast shape "
             f"{sizes(new._meta.shape)}"
         )
-    if target.dtype is not new.dtype and new.dtype.kind == "f" and target.dtype.kind != "f":
-        raise RuntimeError(
-            f"result type {new.dtype.name} can't be cast to the desired output type "
-            f"{target.dtype.name}"
+    old, kind = target.dtype.kind, new.dtype.kind
+    if (kind == "f" and old != "f") or (old == "b" and kind != "b"):
+        raise runtime_error(
+            f"result type {torch_name(new.dtype)} can't be cast to the desired output type "
+            f"{torch_name(target.dtype)}"
         )
+    if not target._is_traced and repeats(target):
+        raise runtime_error(REPEATED)
     if is_grad_enabled() and target.requires_grad:
         if target.is_leaf:
-            raise RuntimeError(
+            raise runtime_error(
                 "a leaf Variable that requires grad is being used in an in-place operation."
             )
         if _views_leaf(target):
-            raise RuntimeError(
+            raise runtime_error(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
             )
+
+
+def repeats(x: Tensor) -> bool:
+    """Whether elements of a concrete tensor lie in one place, as those that `expand` made."""
+    return any(s == 0 and d > 1 for s, d in zip(x._strides, x._sizes, strict=True))
+
+
+def _is_whole(target: Tensor) -> bool:
+    from .traced import TracedStorage, root
+
+    storage = target._storage
+    whole = meta_of(storage.value) if isinstance(storage, TracedStorage) else root(target)._meta
+    return target._meta.numel == whole.numel
 
 
 def _views_leaf(target: Tensor) -> bool:
@@ -97,7 +134,7 @@ def _rebase(target: Tensor, new: Tensor) -> None:
         view._requires_grad = value._requires_grad
         if above is None or base is None:
             break
-        view._seen = count
+        view._seen = count if value._requires_grad else count - 1  # that of the base will do
         view, value = base, above
     if target._seen >= 0:
         target._storage.rebased = count  # type: ignore[union-attr]

@@ -17,6 +17,7 @@ from ..ir.op import Op
 from ..ir.ops.scan import Scan
 from ..ir.sym import Dim, Expr, evaluate
 from ..ir.types import from_type
+from .printing import counted
 from .stages import stage_module
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def explain(entry: Entry) -> str:
         total.add(costs[name], times)
     kernels = _kernels(stage_module(graph, "kernel"))
     at = ", ".join(f"{name}={size}" for name, size in sizes.items()) or "static sizes"
+    inputs, results = len(captured.inputs), len(captured.results)
     lines = [
-        f"{entry.name}: {len(captured.inputs)} inputs, {len(captured.results)} results",
+        f"{entry.name}: {counted(inputs, 'input')}, {counted(results, 'result')}",
         f"kernels: {len(kernels)}, with {total} at {at}",
     ]
     for kernel in kernels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..ir.errors import runtime_error
 from ..runtime.memory import Buffer
 from .autograd import _sequence, edge_of
 from .creation import zeros
@@ -12,6 +13,7 @@ from .driver import compile_graph
 from .eager import aligned
 from .errors import run
 from .gradmode import is_grad_enabled
+from .replay import Replay
 from .storage import Storage
 from .tensor import Tensor
 
@@ -30,7 +32,7 @@ class CompiledBackward:
     def __init__(
         self,
         entry: Entry,
-        sizes: tuple[int, ...],
+        sizes: dict[str, int],
         leaves: Sequence[Tensor],
         residuals: list[Tensor],
         outputs: list[Tensor],
@@ -40,7 +42,12 @@ class CompiledBackward:
         self.entry = entry
         self.sizes = sizes
         self.residuals = residuals
-        self.versions = [r._storage.version for r in residuals]
+        self.versions = _versions(residuals)
+        if backward.replay is None:
+            backward.replay = Replay(entry.captured)
+        self.replay = backward.replay
+        self.inputs = self.replay.tensors(leaves)
+        self.input_versions = _versions(self.inputs)
         self.number = next(_sequence)
         self.released = False
         targets = [leaf if isinstance(leaf, Tensor) else leaves[leaf] for leaf in backward.leaves]
@@ -50,35 +57,27 @@ class CompiledBackward:
     def apply(self, cotangents: Sequence[Tensor | None]) -> list[Tensor]:
         """Run the backward program; it is compiled at its first use."""
         if self.released:
-            raise RuntimeError(
+            raise runtime_error(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Specify retain_graph=True if you "
                 "need to backward through the graph a second time."
             )
-        if is_grad_enabled():
-            raise RuntimeError(
-                "create_graph=True through a compiled function is not supported: compile the "
-                "function that takes the gradient instead"
-            )
-        for tensor, version in zip(self.residuals, self.versions, strict=True):
-            if tensor._storage.version != version:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by "
-                    f"an inplace operation: [{tensor._meta}] is at version "
-                    f"{tensor._storage.version}; expected version {version} instead."
-                )
         entry = self.entry
-        if entry.backward_program is None:
-            assert entry.captured.backward is not None
-            entry.backward_program = compile_graph(entry.captured.backward.module())
-        program = entry.backward_program
         filled = [
-            aligned(c) if c is not None else zeros(m.shape, dtype=m.dtype)
+            c if c is not None else zeros(m.shape, dtype=m.dtype)
             for c, m in zip(cotangents, self.node.result_metas, strict=True)
         ]
-        known = dict(zip(entry.program.symbols, self.sizes, strict=True))
-        call = program.prepare([known[s] for s in program.symbols])
-        tensors = [*self.residuals, *filled]
+        if is_grad_enabled():
+            _check_versions(self.inputs, self.input_versions)
+            return self.replay.gradients(self.inputs, filled, self.sizes)
+        _check_versions(self.residuals, self.versions)
+        if entry.backward_program is None:
+            assert entry.captured.backward is not None
+            graph, name = entry.captured.backward.graph, f"{entry.name}-backward"
+            entry.backward_program = compile_graph(graph, name=name, keep=True)
+        program = entry.backward_program
+        call = program.prepare([self.sizes[s] for s in program.symbols])
+        tensors = [*self.residuals, *map(aligned, filled)]
         grads: list[Tensor] = []
         for meta, shape in zip(program.outputs, call.shapes[len(tensors) :], strict=True):
             nbytes = meta.dtype.itemsize
@@ -90,7 +89,23 @@ class CompiledBackward:
 
     def release(self) -> None:
         self.residuals = []
+        self.inputs = []
         self.released = True
+
+
+def _versions(tensors: Sequence[Tensor | str]) -> list[int]:
+    return [t._storage.version if isinstance(t, Tensor) else 0 for t in tensors]
+
+
+def _check_versions(tensors: Sequence[Tensor | str], versions: Sequence[int]) -> None:
+    """Raise where a tensor that the rules read was written since."""
+    for tensor, now, version in zip(tensors, _versions(tensors), versions, strict=True):
+        if now != version and isinstance(tensor, Tensor):
+            raise runtime_error(
+                "one of the variables needed for gradient computation has been modified by an "
+                f"inplace operation: [{tensor._meta}] is at version {now}; expected version "
+                f"{version} instead."
+            )
 
 
 class _Metas:
@@ -99,7 +114,7 @@ class _Metas:
 
 
 def attach(
-    entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor], outputs: Sequence[Any]
+    entry: Entry, sizes: dict[str, int], leaves: Sequence[Tensor], outputs: Sequence[Any]
 ) -> None:
     """Connect the outputs of a call to the tape."""
     captured = entry.captured

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..ir import ops
+from ..ir.errors import runtime_error
 from . import functions as fn
-from .inplace import assign, copy_
+from .inplace import assign, copy_, overwrite
 from .methods_base import TensorBase, this
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class InPlace(TensorBase):
         """Write numbers drawn evenly from [low, high)."""
         from . import random
 
-        return assign(this(self), random.uniform_like(this(self), low, high, generator))
+        return overwrite(this(self), random.uniform_like(this(self), low, high, generator))
 
     def normal_(
         self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
@@ -193,13 +194,13 @@ class InPlace(TensorBase):
         """Write normally distributed numbers."""
         from . import random
 
-        return assign(this(self), random.normal_like(this(self), mean, std, generator))
+        return overwrite(this(self), random.normal_like(this(self), mean, std, generator))
 
     def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Write 1 with probability p, else 0."""
         from . import random
 
         if isinstance(p, int | float) and not 0 <= p <= 1:
-            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+            raise runtime_error(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         drawn = random.bernoulli_mask(self._meta.shape, p, generator)
-        return assign(this(self), ops.cast(drawn, self.dtype))
+        return overwrite(this(self), ops.cast(drawn, self.dtype))

@@ -95,6 +95,10 @@ class Shapes(TensorBase):
         """The whole tensor laid side by side along each dimension."""
         return fn.repeat(self, sizes(repeats))
 
+    def tile(self, *dims: Any) -> Tensor:
+        """`repeat` where missing leading repeats are 1."""
+        return fn.tile(self, sizes(dims))
+
     def flip(self, *dims: Any) -> Tensor:
         """Dimensions in reverse order."""
         return fn.flip(self, _ints(dims))

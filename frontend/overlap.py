@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..ir.errors import runtime_error
 from .tensor import Tensor
 
 Pattern = tuple[tuple[int, bool], ...]
@@ -56,7 +57,7 @@ def interchangeable(a: Tensor, b: Tensor) -> bool:
 
 def refuse_written(first: str, second: str) -> Exception:
     """The error for overlapping tensors of which one is written."""
-    return RuntimeError(
+    return runtime_error(
         f"{first} and {second} overlap in memory, and the compiled function writes one of them in "
         "place: pass a clone(), or write outside of the compiled function"
     )

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+def counted(number: int, what: str) -> str:
+    """`1 kernel`, `2 kernels`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def tensor_text(tensor: Tensor) -> str:
     """The text of `repr`."""
     name = "Parameter containing:\n" if type(tensor).__name__ == "Parameter" else ""

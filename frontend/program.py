@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import FileLineColLoc, ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from ..ir import interpreter
+from ..ir.op import Op
 from ..ir.sym import SymEnv
 from ..ir.text import to_text
 from ..ir.types import TensorMeta, meta_of
@@ -22,12 +23,17 @@ from .tensor import Tensor
 
 @dataclass(frozen=True)
 class Node:
-    """One line of a traced program, as in torch.fx: read-only."""
+    """One line of a traced program, as in torch.fx: read-only.
+
+    `kwargs` are the attributes of an operator. Of several results, other nodes name the one they
+    take as `scan[1]`; `meta` is the first one's.
+    """
 
     op: str
     name: str
     target: str
     args: tuple[str, ...]
+    kwargs: dict[str, Any]
     meta: TensorMeta | None
     location: str
 
@@ -43,33 +49,38 @@ class Program:
         return to_text(self.module)
 
     @property
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> tuple[Node, ...]:
         """Inputs, operations and the output, in order."""
         func = interpreter.lookup(self.module, "main")
         names: dict[SSAValue, str] = {}
+        taken: set[str] = set()
         out: list[Node] = []
         for arg, entry in zip(func.body.block.args, self.captured.inputs, strict=True):
             names[arg] = entry.name.replace(".", "_")
+            taken.add(names[arg])
             kind = "get_attr" if entry.role == "state" else "placeholder"
-            out.append(Node(kind, names[arg], entry.name, (), meta_of(arg), ""))
+            out.append(Node(kind, names[arg], entry.name, (), {}, meta_of(arg), ""))
         for op in func.body.block.ops:
             args = tuple(names[v] for v in op.operands)
             if not op.results:
-                out.append(Node("output", "output", "output", args, None, ""))
+                out.append(Node("output", "output", "output", args, {}, None, ""))
                 continue
             short = op.name.removeprefix("calque.")
-            name = short if short not in names.values() else f"{short}_{len(out)}"
+            name = short if short not in taken else f"{short}_{len(out)}"
+            taken.add(name)
             for i, result in enumerate(op.results):
-                names[result] = name if len(op.results) == 1 else f"{name}_{i}"
+                names[result] = name if len(op.results) == 1 else f"{name}[{i}]"
+            kwargs = op.attrs if isinstance(op, Op) else {}
             meta = meta_of(op.results[0])
-            out.append(Node("call_function", name, op.name, args, meta, _where(op)))
-        return out
+            out.append(Node("call_function", name, op.name, args, kwargs, meta, _where(op)))
+        return tuple(out)
 
     def print_tabular(self) -> None:
         """Print the nodes as a table."""
         rows = [("opcode", "name", "target", "args", "type", "line")]
         for n in self.nodes:
-            args = f"({', '.join(n.args)})" if n.args else ""
+            given = [*n.args, *(f"{name}={_shown(value)}" for name, value in n.kwargs.items())]
+            args = f"({', '.join(given)})" if given else ""
             rows.append((n.op, n.name, n.target, args, str(n.meta or ""), n.location))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
@@ -88,6 +99,15 @@ class Program:
             else:
                 values.append(np.asarray(given.pop(0), order="C"))
         return interpreter.run(self.module, values)
+
+
+def _shown(value: Any) -> str:
+    """An attribute in a cell of a table: of constants with many elements only what they are."""
+    if isinstance(value, np.ndarray):
+        return str(value.item()) if value.size == 1 else f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)
 
 
 def _where(op: Operation) -> str:

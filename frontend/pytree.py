@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..ir.errors import type_error
 from .symint import SymInt
 from .tensor import Tensor
 
@@ -37,7 +38,7 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     try:
         hash(tree)
     except TypeError:
-        raise TypeError(
+        raise type_error(
             f"a compiled function takes and returns tensors, numbers, strings, and lists, tuples "
             f"and dicts of them; got {type(tree).__name__}"
         ) from None

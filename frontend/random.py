@@ -16,6 +16,7 @@ import numpy as np
 from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error
 from ..ir.ops._common import is_weak
 from ..ir.sym import Dim
 from .creation import from_array
@@ -177,7 +178,7 @@ def uniform_like(
 ) -> Tensor:
     """What `Tensor.uniform_` writes."""
     if low > high:
-        raise RuntimeError(
+        raise runtime_error(
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"
         )
     shape, dtype = input._meta.shape, input.dtype
@@ -192,7 +193,7 @@ def normal_like(
 ) -> Tensor:
     """What `Tensor.normal_` writes."""
     if std < 0:
-        raise RuntimeError(_NEGATIVE.format(std))
+        raise runtime_error(_NEGATIVE.format(std))
     shape, dtype = input._meta.shape, input.dtype
     return ops.normal(*_draw(generator), shape, dtype, float(mean), float(std))
 
@@ -203,7 +204,7 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None
         if std.is_floating_point() and not is_weak(std):
             std = ops.check_range(std, 0.0, None, "normal expects all elements of std >= 0.0")
     elif std < 0:
-        raise RuntimeError(_NEGATIVE.format(std))
+        raise runtime_error(_NEGATIVE.format(std))
     if size is not None:
         shape: tuple[Dim, ...] = new_sizes(tuple(size))
     else:
@@ -229,7 +230,7 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 def _need_data(name: str) -> None:
     if current_trace() is not None:
-        raise RuntimeError(
+        raise runtime_error(
             f"{name} cannot be compiled: call it outside of the compiled function and pass what "
             "it draws as an argument"
         )
@@ -255,14 +256,14 @@ def multinomial(
     _need_data("multinomial")
     weights = np.asarray(input.detach()._array("multinomial"), np.float64)
     if weights.ndim not in (1, 2):
-        raise RuntimeError("prob_dist must be 1 or 2 dim")
+        raise runtime_error("prob_dist must be 1 or 2 dim")
     if not np.isfinite(weights).all() or (weights < 0).any():
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        raise runtime_error("probability tensor contains either `inf`, `nan` or element < 0")
     rows = np.atleast_2d(weights)
     if (rows.sum(1) <= 0).any():
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        raise runtime_error("invalid multinomial distribution (sum of probabilities <= 0)")
     if not replacement and num_samples > rows.shape[1]:
-        raise RuntimeError(
+        raise runtime_error(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
         )
     if replacement:

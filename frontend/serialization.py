@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.errors import type_error, value_error
 from .creation import from_array
 from .tensor import Tensor
 
@@ -72,7 +73,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return arrays, dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
+        raise value_error(f"{path} is not a safetensors file: {error}") from None
 
 
 def _encode(value: Any, path: str, tensors: dict[str, np.ndarray]) -> Any:
@@ -95,7 +96,7 @@ def _encode(value: Any, path: str, tensors: dict[str, np.ndarray]) -> Any:
         return {_TUPLE: items} if isinstance(value, tuple) else items
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(
+    raise type_error(
         f"cannot save a {type(value).__name__}: save takes tensors, numbers, strings, and dicts, "
         "lists and tuples of them; of a module save its state_dict()"
     )

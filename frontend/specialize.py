@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeAlias
 
+from ..ir.errors import runtime_error
 from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
@@ -39,7 +40,7 @@ class Entry:
     def __init__(self, captured: Captured, name: str, plain: bool) -> None:
         self.captured = captured
         self.name = name
-        self.program: Program = compile_graph(captured.module())
+        self.program: Program = compile_graph(captured.graph, name=name, keep=True)
         self.backward_program: Program | None = None
         inputs, trace = captured.inputs, captured.trace
         self._arguments = len(captured.argument_metas)
@@ -145,7 +146,7 @@ class Entry:
             x = leaves[i]
             if x._strides != strides[i] and not is_contiguous(x._sizes, x._strides):
                 if self.captured.inputs[i].storage.version:
-                    raise RuntimeError(
+                    raise runtime_error(
                         f"argument {self.captured.inputs[i].name} is written in place, so it must "
                         "be contiguous"
                     )
@@ -200,6 +201,10 @@ class Entry:
         slots = self.captured.returned
         return unflatten(self.captured.out_spec, [self._leaf(s, leaves, outputs) for s in slots])
 
+    def sizes_of(self, leaves: Sequence[Tensor]) -> dict[str, int]:
+        """The values of all size symbols, those that the program does not need included."""
+        return {name: leaves[i]._sizes[d] for name, (i, d) in self._places.items()}
+
     def _leaf(self, slot: Returned, leaves: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
         """What a returned leaf is after a call."""
         if isinstance(slot, Passed):
@@ -208,7 +213,7 @@ class Entry:
         if isinstance(slot, Number):
             return outputs[slot.index].item()
         if isinstance(slot, Expr):
-            return evaluate(slot, {s: leaves[i]._sizes[d] for s, (i, d) in self._places.items()})
+            return evaluate(slot, self.sizes_of(leaves))
         return outputs[slot] if isinstance(slot, int) else slot
 
 
@@ -216,12 +221,11 @@ class Route:
     """A program with its sizes filled in: what a call with such sizes does."""
 
     __slots__ = (
-        "_call", "_grad_mode", "_layouts", "_metas", "_sizes", "_strides", "_tracked", "entry",
+        "_call", "_grad_mode", "_layouts", "_metas", "_strides", "_tracked", "entry",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
         self.entry = entry
-        self._sizes = sizes
         # What `recognizes` compares.
         self._metas = [x._meta for x in leaves]
         self._tracked = [x._requires_grad for x in leaves]
@@ -247,12 +251,12 @@ class Route:
         for x, meta, tracked in zip(args, self._metas, self._tracked, strict=True):
             if (
                 not isinstance(x, Tensor)
-                or x._is_traced
+                or not isinstance(storage := x._storage, Storage)
                 or (x._meta is not meta and x._meta != meta)
                 or x._requires_grad is not tracked
             ):
                 return False
-            memory.add(id(x._storage))
+            memory.add(id(storage))
         return len(memory) == len(args) and entry.apart(memory) and entry.holds(args)
 
     def run(self, leaves: Sequence[Any]) -> Any:
@@ -275,7 +279,7 @@ class Route:
         if entry.captured.backward is not None:
             from .joint import attach
 
-            attach(entry, self._sizes, leaves, outputs)
+            attach(entry, entry.sizes_of(leaves), leaves, outputs)
         return out
 
 

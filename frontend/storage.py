@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error
 from ..ir.sym import less, same
 from ..runtime.memory import Buffer
 
@@ -29,7 +30,7 @@ class Storage:
     @property
     def pointer(self) -> int:
         if self.buffer is None:
-            raise RuntimeError("a meta tensor has no data")
+            raise runtime_error("a meta tensor has no data")
         return self.buffer.ptr
 
 
@@ -145,5 +146,5 @@ def reshape_strides(
 def as_numpy(storage: Storage, dtype: DType, shape: Ints, strides: Ints, offset: int) -> np.ndarray:
     """The elements as an array that shares the memory."""
     if storage.buffer is None:
-        raise RuntimeError("Cannot copy out of meta tensor; no data!")
+        raise runtime_error("Cannot copy out of meta tensor; no data!")
     return storage.buffer.view_numpy(dtype.numpy, shape, strides, offset)

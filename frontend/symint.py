@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir import sym
 from ..ir.dtype import int64
+from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
 from ..ir.ops import creation
 from ..ir.sym import Dim, Expr
@@ -116,7 +117,7 @@ class SymInt:
         """The example value; the program is from now on specialized to it."""
         env = sym.current_env()
         if env is None:
-            raise TypeError(f"size {self.expr} has no value outside of tracing")
+            raise type_error(f"size {self.expr} has no value outside of tracing")
         try:
             value = sym.evaluate(self.expr, env.examples)
         except KeyError:
@@ -153,7 +154,7 @@ def unwrap(size: SymInt | Dim | Any) -> Dim:
     if isinstance(size, Expr):
         return size
     if isinstance(size, bool) or not hasattr(size, "__index__"):
-        raise TypeError(f"expected an integer size, got {type(size).__name__}")
+        raise type_error(f"expected an integer size, got {type(size).__name__}")
     return size.__index__()
 
 
@@ -183,7 +184,7 @@ def new_sizes(args: Sequence[Any]) -> tuple[Dim, ...]:
     shape = sizes(args)
     for d in shape:
         if isinstance(d, int) and d < 0:
-            raise RuntimeError(
+            raise runtime_error(
                 f"Trying to create tensor with negative dimension {d}: "
                 f"[{', '.join(map(str, shape))}]"
             )

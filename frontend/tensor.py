@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.dtype import DType
+from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
+from ..ir.ops._common import normalize_dim
 from ..ir.types import TensorMeta
 from .guards import Epoch
 from .methods import Methods
@@ -100,7 +102,7 @@ class Tensor(Methods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[normalize_dim(dim, self._meta.rank)]
 
     @property
     def dtype(self) -> DType:
@@ -130,7 +132,7 @@ class Tensor(Methods):
         from .traced import strides_of
 
         strides = tuple(map(wrap, strides_of(self)))
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else strides[normalize_dim(dim, self._meta.rank)]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie row-major without gaps."""
@@ -169,14 +171,23 @@ class Tensor(Methods):
         storage = self._concrete_storage(wanted)
         return as_numpy(storage, self.dtype, self._sizes, self._strides, self._offset)
 
+    def _read(self, wanted: str) -> np.ndarray:
+        """The elements for Python to look at: a program that is being traced depends on them."""
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None:
+            trace.read_data(self, wanted)
+        return self._array(wanted)
+
     def numpy(self) -> np.ndarray:
         """The elements as an array that shares the memory. Raises where a gradient is tracked."""
         if self.requires_grad:
-            raise RuntimeError(
+            raise runtime_error(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
             )
-        return self._array("numpy()")
+        return self._read("numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -186,21 +197,21 @@ class Tensor(Methods):
         """The one element as a Python number."""
         if self._is_traced or self._meta.numel != 1:
             self._concrete_storage("item()")
-            raise RuntimeError(
+            raise runtime_error(
                 f"a Tensor with {self._meta.numel} elements cannot be converted to Scalar"
             )
-        return self._array("item()").item()
+        return self._read("item()").item()
 
     def tolist(self) -> Any:
         """The elements as nested lists."""
-        return self._array("tolist()").tolist()
+        return self._read("tolist()").tolist()
 
     def __bool__(self) -> bool:
         if self._is_traced:
             self._concrete_storage("the truth value")
         if self._meta.numel != 1:
             what = "no values" if self._meta.numel == 0 else "more than one value"
-            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+            raise runtime_error(f"Boolean value of Tensor with {what} is ambiguous")
         return bool(self.item())
 
     def __int__(self) -> int:
@@ -211,17 +222,19 @@ class Tensor(Methods):
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
+            raise type_error(
+                "only integer tensors of a single element can be converted to an index"
+            )
         return int(self.item())
 
     def __len__(self) -> int:
         if not self._meta.rank:
-            raise TypeError("len() of a 0-d tensor")
+            raise type_error("len() of a 0-d tensor")
         return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._meta.rank:
-            raise TypeError("iteration over a 0-d tensor")
+            raise type_error("iteration over a 0-d tensor")
         return (self[i] for i in range(int(self.shape[0])))
 
     def __repr__(self) -> str:
@@ -242,7 +255,7 @@ class Tensor(Methods):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._grad_fn is not None:
-            raise RuntimeError(
+            raise runtime_error(
                 "Only Tensors created explicitly by the user support the deepcopy protocol"
             )
         rebuild, args = self.__reduce_ex__(4)
@@ -272,13 +285,13 @@ class Tensor(Methods):
     def requires_grad_(self, value: bool = True) -> Tensor:
         """Start or stop tracking gradients of a leaf."""
         if not self.is_leaf and not value:
-            raise RuntimeError(
+            raise runtime_error(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
                 "computed variable in a subgraph that doesn't require differentiation use "
                 "var_no_grad = var.detach()."
             )
         if value and not self.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise runtime_error("only Tensors of floating point dtype can require gradients")
         if value and self._is_traced and not self._requires_grad:
             self._storage.trace.track_leaf(self)  # type: ignore[union-attr]
         self._requires_grad = value
@@ -316,8 +329,10 @@ class Tensor(Methods):
         from .trace import current_trace
 
         if value is not None and value._meta.shape != self._meta.shape:
-            raise RuntimeError(
-                f"assigned grad has data of a different size: {value.shape} for {self.shape}"
+            raise runtime_error(
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
+                f"size '{list(self.shape)}'. Please ensure that the gradient and the tensor are "
+                "the same size"
             )
         trace = current_trace()
         if trace is None:
@@ -350,7 +365,7 @@ class Tensor(Methods):
         if trace is not None and trace.same_memory(self, value):
             return  # `x.data -= y`
         if value._is_traced or self._is_traced:
-            raise RuntimeError("assigning .data is not possible while tracing; use copy_()")
+            raise runtime_error("assigning .data is not possible while tracing; use copy_()")
         Epoch.bump()
         self._base = self._view = None
         self._storage, self._strides = value._storage, value._strides

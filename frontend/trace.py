@@ -17,6 +17,8 @@ from typing import Any
 from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.ir import Block, SSAValue
 
+from ..ir.errors import located, runtime_error
+from ..ir.location import user_frame
 from ..ir.op import Builder, Op, bind, file_location, infer
 from ..ir.ops.casting import Detach, WithData
 from ..ir.ops.creation import Constant
@@ -25,7 +27,6 @@ from ..ir.sym import SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
 from .gradmode import is_grad_enabled
 from .guards import Surroundings
-from .location import user_frame
 from .overlap import interchangeable
 from .storage import Storage, is_contiguous
 from .tensor import Tensor
@@ -34,6 +35,7 @@ from .traced import (
     TracedStorage,
     check_escape,
     concrete_chain,
+    data_dependence,
     root,
     shares_memory,
 )
@@ -77,6 +79,8 @@ class Trace:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if isinstance(exc[1], Exception):
+            located(exc[1])
         self.builder.__exit__(*exc)
         self.env.__exit__(*exc)
         _state.stack = _stack()[:-1]
@@ -133,7 +137,7 @@ class Trace:
             if passed is not None:
                 return passed
             if not is_contiguous(whole._sizes, whole._strides) or whole._offset:
-                raise RuntimeError(
+                raise runtime_error(
                     f"a tensor of shape {whole.shape} with strides {whole._strides} is captured; "
                     "make it contiguous() first"
                 )
@@ -161,6 +165,18 @@ class Trace:
     def knows(self, tensor: Tensor) -> bool:
         """Whether a concrete tensor's memory was lifted."""
         return id(tensor._storage) in self.lifted
+
+    def read_data(self, tensor: Tensor, wanted: str) -> None:
+        """Say that Python looks at data: those of a captured tensor, which are guarded then.
+
+        Raises RuntimeError where the program has written them, and it has not run yet.
+        """
+        if not isinstance(tensor._storage, Storage):
+            return
+        found = self.lifted.get(id(tensor._storage))
+        if found is not None and found.version:
+            raise data_dependence(Tensor._traced(found, tensor._meta), wanted)
+        self.surroundings.data.append((tensor, tensor._storage, tensor._storage.version))
 
     def same_memory(self, a: Tensor, b: Tensor) -> bool:
         """Whether two tensors are the same elements of the same memory."""
@@ -308,7 +324,7 @@ class Trace:
         value, tracked = self.value(new), self.tracks(new)
         detached = any(op is Detach for op, _ in chain)
         if tracked and detached and is_grad_enabled():
-            raise RuntimeError(
+            raise runtime_error(
                 "a value that requires grad is written through detach() or .data, behind which it "
                 "has no gradient: detach the value, or write into a clone()"
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.ir import Block, SSAValue
 
+from ..ir.errors import runtime_error
 from ..ir.op import Op, infer
 from ..ir.ops.casting import Detach
 from ..ir.sym import Dim
@@ -133,7 +134,7 @@ def root(tensor: Tensor) -> Tensor:
 def check_escape(x: Any) -> None:
     """Raise where a traced tensor is used after its trace has ended."""
     if isinstance(x, Tensor) and isinstance(x._storage, TracedStorage) and x._storage.trace.closed:
-        raise RuntimeError(
+        raise runtime_error(
             f"a tensor {x._meta} that was traced at {origin(x)} is used outside of the function "
             "that was being compiled; return it instead"
         )
@@ -157,7 +158,7 @@ def origin(tensor: Tensor) -> str:
 
 def data_dependence(tensor: Tensor, wanted: str) -> Exception:
     """The error for Python code that needs the data of a traced tensor."""
-    return RuntimeError(
+    return runtime_error(
         f"{wanted} of a traced tensor {tensor._meta} ({origin(tensor)}) is asked for, but while "
         "tracing it has no data. Branch on data with calque.where or calque.cond, loop with "
         "calque.scan or calque.while_loop, or move this out of the compiled function."

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import ops
+from ..ir.errors import runtime_error, type_error
 from .autograd import edge_of
 from .autograd import grad as gradients_of
 from .gradmode import set_grad_enabled
@@ -30,14 +31,14 @@ def value_and_grad(
         args_ = list(args)
         for p in positions:
             if not 0 <= p < len(args):
-                raise RuntimeError(f"Got argnum={p}, but only {len(args)} positional inputs")
+                raise runtime_error(f"Got argnum={p}, but only {len(args)} positional inputs")
         with set_grad_enabled(True):
             for p in positions:
                 args_[p] = _fresh(args[p])
             out = function(*args_, **kwargs)
             value, aux = out if has_aux else (out, None)
             if not isinstance(value, Tensor) or value._meta.numel != 1:
-                raise RuntimeError("grad needs a function that returns one scalar tensor")
+                raise runtime_error("grad needs a function that returns one scalar tensor")
             inputs = [args_[p] for p in positions]
             if value._requires_grad:
                 grads = gradients_of(value, inputs, create_graph=True, allow_unused=True)
@@ -90,7 +91,7 @@ def _fresh(x: Any) -> Tensor:
     from .dispatch import apply
 
     if not isinstance(x, Tensor):
-        raise TypeError(f"grad differentiates with respect to tensors, got {type(x).__name__}")
+        raise type_error(f"grad differentiates with respect to tensors, got {type(x).__name__}")
     out = apply(BroadcastTo, (x,), {"shape": x._meta.shape})
     out._requires_grad = True
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -41,6 +42,7 @@ def _print_bare(attr: Any, printer: Printer) -> None:
     printer.print_string(str(_undim(attr)))
 
 
+@lru_cache(maxsize=4096)
 def _dim(value: Any) -> Attribute:
     return DimAttr(value) if not isinstance(value, int) else IntegerAttr(value, i64)
 
@@ -65,6 +67,10 @@ def _print_bool(attr: Any, printer: Printer) -> None:
     printer.print_string("true" if attr.value.data else "false")
 
 
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
 def _array(item: Codec) -> Codec:
     """A list of `item`, a tuple in Python."""
 
@@ -79,8 +85,12 @@ def _array(item: Codec) -> Codec:
         )
         return ArrayAttr(items)
 
+    @lru_cache(maxsize=4096)  # programs have few lists, very often
+    def encode(values: tuple[Any, ...]) -> Attribute:
+        return ArrayAttr([item.encode(x) for x in values])
+
     return Codec(
-        lambda v: ArrayAttr([item.encode(x) for x in v]),
+        lambda v: encode(_hashable(v)),
         lambda a: tuple(item.decode(x) for x in a.data),
         show,
         parse,
@@ -112,7 +122,7 @@ def _dense(array: Any) -> Attribute:
         values = flat.astype(np.float64)
     else:
         values = flat.astype(np.int64)
-    bits = flat.view(np.uint8).reshape(flat.size, -1)
+    bits = flat.view(np.uint8).reshape(flat.size, flat.itemsize)
     if flat.size > 1 and (bits == bits[0]).all():
         values = values[:1]
     elements: Any = values.tolist()

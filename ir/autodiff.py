@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from xdsl.dialects.builtin import FileLineColLoc, LocationAttr
 from xdsl.ir import Block, Operation, SSAValue
 
+from .errors import runtime_error
 from .inline import inline_calls
 from .op import Builder, Op, current_builder
 from .types import meta_of
@@ -119,7 +120,7 @@ def _step(
     try:
         found = type(op).vjp(op.node(needs), *cotangents)
     except NotImplementedError as error:
-        raise RuntimeError(
+        raise runtime_error(
             f"the derivative for {describe(op)} is not implemented; detach the value if its "
             "gradient is not wanted"
         ) from error

@@ -22,6 +22,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from .errors import type_error
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DType:
@@ -84,7 +86,7 @@ def from_numpy(dtype: np.dtype | type) -> DType:
     """The DType of a NumPy dtype. Raises TypeError where calque has none."""
     found = BY_NUMPY.get(np.dtype(dtype))
     if found is None:
-        raise TypeError(f"calque has no data type for NumPy's {np.dtype(dtype)}")
+        raise type_error(f"calque has no data type for NumPy's {np.dtype(dtype)}")
     return found
 
 
@@ -103,7 +105,7 @@ def from_element(element: Attribute, *, unsigned: bool = False) -> DType:
             if unsigned:
                 return {8: uint8}[element.width.data]
             return {64: int64, 32: int32, 16: int16, 8: int8, 1: bool_}[element.width.data]
-    raise TypeError(f"{element} is not a tensor element type")
+    raise type_error(f"{element} is not a tensor element type")
 
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}

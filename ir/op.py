@@ -319,11 +319,11 @@ def array_meta(array: np.ndarray) -> TensorMeta:
 
 def meta(value: Value) -> TensorMeta:
     """The meta of any operand: IR value, Tensor, or NumPy array."""
-    if isinstance(value, SSAValue):
-        return meta_of(value)
     handler = getattr(value, "__calque_meta__", None)
     if handler is not None:
         return handler()
+    if isinstance(value, SSAValue):
+        return meta_of(value)
     return array_meta(np.asarray(value))
 
 

@@ -20,7 +20,7 @@ from xdsl.printer import Printer
 
 from . import dtype as dt
 from .dtype import DType
-from .sym import Dim, Expr, floordiv, mod, product, shown, smax, smin, symbol, symbols
+from .sym import Dim, Expr, floordiv, mod, product, shown, smax, smin, symbol
 
 Shape = tuple[Dim, ...]
 
@@ -218,14 +218,3 @@ def from_type(type_: Attribute) -> TensorMeta:
 def meta_of(value: SSAValue) -> TensorMeta:
     """The meta of an IR value of tensor type."""
     return from_type(value.type)
-
-
-def symbols_of(metas: Sequence[TensorMeta]) -> list[str]:
-    """The size symbols of some tensors, in order of first appearance."""
-    found: dict[str, None] = {}
-    for meta in metas:
-        for d in meta.shape:
-            if isinstance(d, Expr):
-                for name in sorted(symbols(d)):
-                    found.setdefault(name)
-    return list(found)

@@ -17,6 +17,7 @@ from ..ir.op import Builder
 from ..ir.ops.creation import full
 from ..ir.types import meta_of
 from ..ir.verify import environment
+from .stages import GRAPH, require_stage
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Autodiff(ModulePass):
     """Arguments to differentiate with respect to; all floating-point ones by default."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         try:
             differentiate(lookup(op, "main"), self.wrt)
         except (KeyError, RuntimeError) as error:

@@ -43,6 +43,7 @@ from .host_control import (
 from .kernels import INPLACE, can_fail, to_kernel
 from .lower_to_linalg import SYMBOL, copy_function
 from .signature import HostSignature, result_shapes
+from .stages import LINALG, require_stage
 from .storage import buffer_type
 
 
@@ -52,6 +53,7 @@ class Bufferize(ModulePass):
     name = "bufferize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, LINALG)
         bufferize(op)
 
 

@@ -12,6 +12,7 @@ from ..ir.op import Builder, Op
 from ..ir.sym import UndecidedError
 from ..ir.verify import environment
 from .dce import dce
+from .stages import GRAPH, require_stage
 
 
 class Canonicalize(ModulePass):
@@ -20,6 +21,7 @@ class Canonicalize(ModulePass):
     name = "canonicalize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         for func in op.ops:
             if isinstance(func, FuncOp) and func.body.blocks:
                 canonicalize(func)

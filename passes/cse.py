@@ -11,6 +11,7 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from ..ir.op import Op
+from .stages import GRAPH, require_stage
 
 
 class Cse(ModulePass):
@@ -19,6 +20,7 @@ class Cse(ModulePass):
     name = "cse"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         for func in op.ops:
             if isinstance(func, FuncOp) and func.body.blocks:
                 cse(func.body.block)

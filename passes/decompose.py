@@ -10,6 +10,7 @@ from xdsl.passes import ModulePass
 
 from ..ir.op import Builder, Op
 from ..ir.verify import environment
+from .stages import GRAPH, require_stage
 
 
 class Decompose(ModulePass):
@@ -18,6 +19,7 @@ class Decompose(ModulePass):
     name = "decompose"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         for func in op.ops:
             if isinstance(func, FuncOp) and func.body.blocks:
                 with environment(func):

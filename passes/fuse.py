@@ -49,6 +49,7 @@ from .outline import Group, outline
 from .prologue import find_prologues
 from .regions import for_each_region
 from .signature import aliased_results
+from .stages import GRAPH, require_stage
 
 MAX_OPS = 96
 
@@ -68,6 +69,7 @@ class Fuse(ModulePass):
     prologue: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         fuse(op, self)
 
 

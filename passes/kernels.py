@@ -13,7 +13,6 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     FunctionType,
     IntegerAttr,
-    StringAttr,
     TensorType,
     UnitAttr,
     i64,
@@ -21,7 +20,7 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Block, Operation, OpResult, Region, SSAValue
 
-from .outline import HERO
+from .schedules.heroes import hero_of, is_gradual
 from .storage import buffer_type, store_bools_as_bytes
 
 KERNEL = "calque.kernel"
@@ -43,8 +42,7 @@ def to_kernel(function: func.FuncOp) -> func.FuncOp:
     tensors = [a for a in old.args if isinstance(a.type, TensorType)]
     others = [a for a in old.args if not isinstance(a.type, TensorType)]
     results = list(last.operands)
-    hero = function.attributes.get(HERO)
-    gradual = isinstance(hero, StringAttr) and hero.data in ("matmul", "conv", "pool", "scatter")
+    gradual = is_gradual(hero_of(function), list(old.ops))
     reuse = [[] for _ in tensors] if gradual else _reusable(old, tensors, results)
     inputs = [buffer_type(a.type) for a in tensors]
     outputs = [buffer_type(v.type) for v in results]

@@ -28,6 +28,7 @@ from ..ir.verify import environment
 from .dims import DIMS, dims_attr
 from .lower_control import lower_control
 from .outline import HERO, SOURCE
+from .stages import GRAPH, require_stage
 
 SYMBOL = "calque.symbol"
 SYMBOLS = "calque.symbols"
@@ -40,6 +41,7 @@ class LowerToLinalg(ModulePass):
     name = "lower-to-linalg"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, GRAPH)
         lower_module(op)
 
 

@@ -34,7 +34,9 @@ from ..ir.types import Shape
 from .dims import DIMS, dims_attr
 from .host_control import captured
 from .outline import HERO, SOURCE
+from .schedules.heroes import natural_hero
 from .signature import argument_sizes
+from .stages import LINALG, require_stage
 
 _NONE = DictionaryAttr({})
 # What the host function can do itself, and what is computed again in each kernel that reads it.
@@ -49,6 +51,7 @@ class OutlineLinalg(ModulePass):
     name = "outline-linalg"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_stage(op, self.name, LINALG)
         outline_linalg(op)
 
 
@@ -290,10 +293,4 @@ def _hero(op: Operation) -> str:
     """The kind of an operation, for the choice of its schedule."""
     if not isinstance(op, LinalgStructuredOperation):
         return "view" if not op.regions else "generic"
-    kinds = [str(i.data) for i in op.get_iterator_types()]
-    if "reduction" not in kinds:
-        return "elementwise"
-    names = [inner.name for inner in op.regions[0].block.ops]
-    if len(op.inputs) == 2 and any("mul" in n for n in names) and any("add" in n for n in names):
-        return "matmul" if kinds.count("reduction") == 1 else "conv"
-    return "rowwise" if kinds[-1] == "reduction" else "reduce"
+    return natural_hero(op)

@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from ..ir.target import Target
 from .schedules.cost import Cost, CostModel
 from .schedules.options import adjusted
+from .stages import require_kernels
 
 KERNEL, MAP = "calque.kernel", "calque.map"
 THREADS = StringAttr("threads")
@@ -39,6 +40,7 @@ class Parallelize(ModulePass):
     threads: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_kernels(op, self.name, tiled=True)
         parallelize_module(op, adjusted(Target.host(), self.vector_bits, 0, self.threads))
 
 

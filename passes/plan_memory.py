@@ -34,6 +34,7 @@ from ..ir.sym import Dim, Expr, floordiv, gcd_of, product, symbol
 from .kernels import INPLACE, RESULTS
 from .lower_to_linalg import SYMBOL
 from .signature import dims_of
+from .stages import require_unplanned
 
 PLAN = "calque.plan"
 ALIGNMENT = 64
@@ -53,6 +54,7 @@ class PlanMemory(ModulePass):
     name = "plan-memory"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_unplanned(op, self.name)
         plan_memory(op)
 
 

@@ -22,7 +22,7 @@ from .schedules.gpu_emit import DeviceEmitter
 from .schedules.gpu_matmul import choose_tiles, write_product_gpu
 from .schedules.gpu_reduce import write_block_reduction
 from .schedules.gpu_vectors import state_alignment
-from .schedules.heroes import check_hero, contracts, hero_of
+from .schedules.heroes import contracts
 from .schedules.index import Ix, Space
 from .schedules.matmul import write_product
 from .schedules.nest import write_results
@@ -30,6 +30,7 @@ from .schedules.options import DEFAULT, Blocking, adjusted
 from .schedules.product import find_product
 from .schedules.reduction import lanes_of, write_reduction
 from .schedules.scatter import scratch, write_loop
+from .stages import require_kernels
 
 KERNEL = "calque.kernel"
 
@@ -51,6 +52,7 @@ class Tile(ModulePass):
     row_tiles: int = DEFAULT.row_tiles
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        require_kernels(op, self.name, tiled=False)
         target = adjusted(Target.host(), self.vector_bits, self.registers, self.threads)
         tile_module(op, target, Blocking(self.chunk, self.columns, self.row_tiles))
 
@@ -69,8 +71,7 @@ def tile(kernel: func.FuncOp, target: Target, blocking: Blocking = DEFAULT) -> N
     """
     block = kernel.body.block
     old = list(block.ops)
-    check_hero(kernel, old)
-    access = Access(Space(), lambda element: lanes_of(target, element), contracts(hero_of(kernel)))
+    access = Access(Space(), lambda element: lanes_of(target, element), contracts(kernel, old))
     results = _results(access, old)
     last = old.pop()
     last.detach()

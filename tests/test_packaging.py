@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 
 import calque
 from tree import ROOT, packaged, project
@@ -25,6 +26,16 @@ def test_version_comes_from_the_package() -> None:
 
 def test_tracebacks_show_real_paths() -> None:
     assert calque.__path__ == [str(ROOT)]
+
+
+def test_a_checkout_may_have_any_name() -> None:
+    """pytest loads the root's `__init__.py` without a package where its folder is called so."""
+    spec = spec_from_file_location("__init__", ROOT / "__init__.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.__version__ == calque.__version__
+    assert not hasattr(module, "setup_module")
 
 
 def test_import_is_quick() -> None:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...ir.errors import value_error
+
 
 class Digits(NamedTuple):
     """Images (N, 1, 8, 8) in float32 from 0 to 1 and labels (N,) in int64, in two parts."""
@@ -28,7 +30,7 @@ def digits(test: int = 360) -> Digits:
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
     if not 0 < test < len(images):
-        raise ValueError(f"the test part has 1 to {len(images) - 1} images, not {test}")
+        raise value_error(f"the test part has 1 to {len(images) - 1} images, not {test}")
     order = np.random.default_rng(0).permutation(len(images))
     x = (images[order, None].astype(np.float32) / 16).astype(np.float32)
     y = labels[order].astype(np.int64)

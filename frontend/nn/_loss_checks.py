@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from ...ir import ops
+from ...ir.errors import runtime_error, value_error
 from ...ir.ops._common import sizes
 from ...ir.ops._elementwise import torch_name
 from ...ir.sym import same, same_shape, shown
@@ -20,7 +21,7 @@ def same_sizes(a: Tensor, b: Tensor) -> bool:
 def check_elements(input: Tensor, target: Tensor) -> None:
     """Raise ValueError where a loss by element gets a target of another shape."""
     if not same_sizes(input, target):
-        raise ValueError(
+        raise value_error(
             f"Target size (calque.Size({sizes(target._meta.shape)})) must be the same as input "
             f"size (calque.Size({sizes(input._meta.shape)}))"
         )
@@ -40,7 +41,7 @@ def warn_of_broadcasting(input: Tensor, target: Tensor) -> None:
 def check_weighted(loss: Tensor, input: Tensor) -> Tensor:
     """`loss`, which weights must not have made larger than the input."""
     if not same_sizes(loss, input):
-        raise RuntimeError(
+        raise runtime_error(
             f"output with shape {sizes(input._meta.shape)} doesn't match the broadcast shape "
             f"{sizes(loss._meta.shape)}"
         )
@@ -50,7 +51,9 @@ def check_weighted(loss: Tensor, input: Tensor) -> Tensor:
 def check_smoothing(label_smoothing: float) -> None:
     """Raise RuntimeError unless the share of the uniform distribution is one."""
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+        raise runtime_error(
+            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
+        )
 
 
 def _one_class(target: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def _one_class(target: Tensor) -> Tensor:
     if target.dim() == 1 and same(target._meta.shape[0], 1):
         return ops.reshape(target, ())
     if target.dim():
-        raise ValueError(
+        raise value_error(
             "For 1D input, 1D target must have size 1, but got target size: "
             f"{', '.join(map(shown, target._meta.shape))}"
         )
@@ -70,18 +73,18 @@ def checked_targets(input: Tensor, target: Tensor) -> Tensor:
     target = _one_class(target) if input.dim() == 1 else target
     given, wanted = target._meta.shape, _target_shape(input)
     if not input.dim():
-        raise ValueError("Expected 1 or more dimensions (got 0)")
+        raise value_error("Expected 1 or more dimensions (got 0)")
     if input.dim() > 1 and not (target.dim() and same(given[0], wanted[0])):
         count = shown(given[0]) if target.dim() else 1
-        raise ValueError(
+        raise value_error(
             f"Expected input batch_size ({shown(wanted[0])}) to match target batch_size ({count})."
         )
     if input.dim() == 2 and target.dim() != 1:
-        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+        raise runtime_error("0D or 1D target tensor expected, multi-target not supported")
     if not same_shape(given, wanted):
-        raise RuntimeError(f"Expected target size {sizes(wanted)}, got {sizes(given)}")
+        raise runtime_error(f"Expected target size {sizes(wanted)}, got {sizes(given)}")
     if target.is_floating_point():
-        raise RuntimeError(
+        raise runtime_error(
             f"expected target dtype to be Long or Byte, but got {torch_name(target.dtype)}"
         )
     return target
@@ -99,7 +102,7 @@ def check_class_weight(input: Tensor, weight: Tensor | None) -> None:
         return
     classes = input._meta.shape[0 if input.dim() == 1 else 1]
     if not same_shape(weight._meta.shape, (classes,)):
-        raise RuntimeError(
+        raise runtime_error(
             f"weight tensor should be defined either for all {shown(classes)} classes or no "
             f"classes but got weight tensor of shape: {sizes(weight._meta.shape)}"
         )

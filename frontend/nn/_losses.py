@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import runtime_error, value_error
 from ...ir.ops._elementwise import torch_name
 from ..tensor import Tensor
 from ._loss_checks import (
@@ -25,7 +26,7 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
         return ops.mean(loss)
     if reduction == "sum":
         return ops.sum(loss)
-    raise ValueError(f"{reduction} is not a valid value for reduction")
+    raise value_error(f"{reduction} is not a valid value for reduction")
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -46,7 +47,7 @@ def smooth_l1_loss(
 ) -> Tensor:
     """Squared below beta, absolute above."""
     if beta < 0.0:
-        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+        raise runtime_error("smooth_l1_loss does not support negative values for beta.")
     warn_of_broadcasting(input, target)
     d = ops.abs(input - target)
     if beta == 0.0:
@@ -70,7 +71,7 @@ def cross_entropy(
     check_smoothing(label_smoothing)
     if same_sizes(input, target):
         if not target.is_floating_point():
-            raise RuntimeError(
+            raise runtime_error(
                 "Expected floating point type for target with class probabilities, got "
                 f"{torch_name(target.dtype)}"
             )

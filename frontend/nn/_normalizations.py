@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import runtime_error, value_error
 from ...ir.ops._common import sizes
 from ...ir.sym import product, same
 from ..gradmode import no_grad
@@ -24,7 +25,7 @@ def batch_norm(
     if training:
         mean, var = _batch_statistics(input, dims, running_mean, running_var, momentum)
     elif running_mean is None or running_var is None:
-        raise ValueError("Expected running_mean and running_var when training=False")
+        raise value_error("Expected running_mean and running_var when training=False")
     else:
         mean, var = running_mean, running_var
     out = (input - _channels(mean, input)) * _channels(ops.rsqrt(var + eps), input)
@@ -40,7 +41,7 @@ def _batch_statistics(
     """Mean and biased variance of each channel; moves the running ones toward them."""
     count = product([input._meta.shape[d] for d in dims])
     if same(count, 1):
-        raise ValueError(
+        raise value_error(
             "Expected more than 1 value per channel when training, got input size "
             f"calque.Size({sizes(input._meta.shape)})"
         )
@@ -66,7 +67,7 @@ def _tail(input: Tensor, normalized_shape: Sequence[Any]) -> tuple[int, ...]:
     rank = len(normalized_shape)
     tail = input._meta.shape[input.dim() - rank :] if rank <= input.dim() else ()
     if len(tail) != rank or not all(map(same, tail, map(unwrap, normalized_shape))):
-        raise RuntimeError(
+        raise runtime_error(
             f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
             f"[*, {', '.join(map(str, normalized_shape))}], but got input of size"
             f"{sizes(input._meta.shape)}"

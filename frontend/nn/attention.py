@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -50,7 +51,7 @@ class MultiheadAttention(Module):
         """(output, weights); masks are True (or -inf added) where attention is not allowed."""
         sides = (query, key, value)
         if query.dim() != 3:
-            raise ValueError(f"expected batched 3D query, key and value, got {query.dim()}D")
+            raise value_error(f"expected batched 3D query, key and value, got {query.dim()}D")
         if not self.batch_first:
             sides = tuple(ops.transpose(x, 0, 1) for x in sides)
         weights = ops.chunk(self.in_proj_weight, 3)

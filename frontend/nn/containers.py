@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
+from ...ir.errors import index_error, type_error
 from ..guards import Epoch
 from ..tensor import Tensor
 from .module import Module, check_module
@@ -16,7 +17,7 @@ def _position(index: Any, length: int) -> int:
     """A list position; negative ones count from the end. Raises IndexError."""
     at = operator.index(index)
     if not -length <= at < length:
-        raise IndexError(f"index {at} is out of range")
+        raise index_error(f"index {at} is out of range")
     return at + length if at < 0 else at
 
 
@@ -208,7 +209,7 @@ def _parameter(value: Any) -> Parameter:
         return value
     if isinstance(value, Tensor):
         return Parameter(value)
-    raise TypeError(f"expected a Parameter or a Tensor, got {type(value).__name__}")
+    raise type_error(f"expected a Parameter or a Tensor, got {type(value).__name__}")
 
 
 class ParameterList(Module):

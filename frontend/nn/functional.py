@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir import dtype as dt
 from ...ir import ops
+from ...ir.errors import not_implemented, runtime_error, value_error
 from ...ir.ops._common import sizes
 from ..functions_reduce import norm
 from ..inplace import assign
@@ -75,7 +76,7 @@ def conv3d(
 
 def _conv(rank: int, input: Tensor, weight: Tensor, *args: Any) -> Tensor:
     if weight.dim() != rank + 2 or input.dim() not in (rank + 1, rank + 2):
-        raise RuntimeError(
+        raise runtime_error(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
             f"got input of size: {sizes(input._meta.shape)}"
         )
@@ -152,14 +153,14 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 with a 1 at each class in a new last dimension."""
     if num_classes < 0:
-        num_classes = int(tensor._array("one_hot without num_classes").max()) + 1
+        num_classes = int(tensor._read("one_hot without num_classes").max()) + 1
     return ops.one_hot(tensor, num_classes)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero elements with probability p and scale the others by 1/(1-p)."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise value_error(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:
         return input
     from ..random import bernoulli_mask
@@ -179,12 +180,12 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Constant padding; pairs of `pad` count from the last dimension."""
     if mode != "constant":
-        raise NotImplementedError(f"padding mode '{mode}' is not supported, only 'constant'")
+        raise not_implemented(f"padding mode '{mode}' is not supported, only 'constant'")
     if len(pad) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
+        raise runtime_error("Padding length must be divisible by 2")
     rank = input.dim()
     if len(pad) > 2 * rank:
-        raise RuntimeError(
+        raise runtime_error(
             "Padding length should be less than or equal to two times the input dimension but got "
             f"padding length {len(pad)} and input of dimension {rank}"
         )
@@ -204,7 +205,7 @@ def scaled_dot_product_attention(
     scores = ops.matmul(query * scale, ops.transpose(key, -2, -1))
     if is_causal:
         if attn_mask is not None:
-            raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
+            raise runtime_error("Explicit attn_mask should not be set when is_causal=True")
         rows, columns = query._meta.shape[-2], key._meta.shape[-2]
         row = ops.reshape(ops.iota(rows, dt.int64, query), (rows, 1))
         column = ops.reshape(ops.iota(columns, dt.int64, query), (1, columns))

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ...ir.errors import value_error
 from ..inplace import numpy_assign
 from ..random import Generator, fill_normal, fill_uniform
 from ..tensor import Tensor
@@ -29,14 +30,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return math.sqrt(2.0 / (1 + slope**2))
     if nonlinearity == "selu":
         return 3.0 / 4
-    raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+    raise value_error(f"Unsupported nonlinearity {nonlinearity}")
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs and outputs each element of a weight connects: (fan_in, fan_out)."""
     shape = tuple(map(int, tensor.shape))
     if len(shape) < 2:
-        raise ValueError(
+        raise value_error(
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
         )
     field = math.prod(shape[2:])
@@ -63,7 +64,7 @@ def trunc_normal_(
 ) -> T:  # fmt: skip
     """Normally distributed numbers within [a, b]: those outside are drawn again."""
     if not _reaches(mean, std, a, b):
-        raise ValueError(f"[{a}, {b}] holds next to none of a normal({mean}, {std})")
+        raise value_error(f"[{a}, {b}] holds next to none of a normal({mean}, {std})")
     if tensor.device == "meta":
         return tensor
     fill_normal(tensor, mean, std, generator)
@@ -103,7 +104,7 @@ def zeros_(tensor: T) -> T:
 def eye_(tensor: T) -> T:
     """The identity matrix."""
     if tensor.dim() != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise value_error("Only tensors with 2 dimensions are supported")
     numpy_assign(tensor, np.eye(*tensor._sizes, dtype=tensor.dtype.numpy))
     return tensor
 
@@ -123,7 +124,7 @@ def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = N
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+        raise value_error(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     fan = fans(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
@@ -152,7 +153,7 @@ def kaiming_normal_(
 def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Rows (or columns, where there are fewer) orthogonal to each other, of length `gain`."""
     if tensor.dim() < 2:
-        raise ValueError("Only tensors with 2 or more dimensions are supported")
+        raise value_error("Only tensors with 2 or more dimensions are supported")
     if tensor.device == "meta":
         return tensor
     fill_normal(tensor, 0.0, 1.0, generator)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...ir import ops
 from ...ir.dtype import DType
+from ...ir.errors import not_implemented, runtime_error, value_error
 from ..creation import empty
 from ..tensor import Tensor
 from ..trace import untraced
@@ -85,23 +86,23 @@ class _Conv(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if groups <= 0:
-            raise ValueError("groups must be a positive integer")
+            raise value_error("groups must be a positive integer")
         if in_channels % groups:
-            raise ValueError("in_channels must be divisible by groups")
+            raise value_error("in_channels must be divisible by groups")
         if out_channels % groups:
-            raise ValueError("out_channels must be divisible by groups")
+            raise value_error("out_channels must be divisible by groups")
         if padding_mode != "zeros":
-            raise NotImplementedError(f"padding_mode '{padding_mode}' is not supported")
+            raise not_implemented(f"padding_mode '{padding_mode}' is not supported")
         if min(self._each(kernel_size)) <= 0:
-            raise RuntimeError(
+            raise runtime_error(
                 f"kernel size should be greater than zero, but got {self._each(kernel_size)}"
             )
         if isinstance(padding, str) and padding not in ("valid", "same"):
-            raise ValueError(
+            raise value_error(
                 f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}"
             )
         if padding == "same" and any(s != 1 for s in self._each(stride)):
-            raise ValueError("padding='same' is not supported for strided convolutions")
+            raise value_error("padding='same' is not supported for strided convolutions")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = self._each(kernel_size)
@@ -215,7 +216,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0.0 <= p <= 1.0:
-            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+            raise value_error(f"dropout probability has to be between 0 and 1, but got {p}")
         self.p = p
         self.inplace = inplace
 

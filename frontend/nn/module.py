@@ -6,6 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ...ir.errors import (
+    attribute_error,
+    key_error,
+    not_implemented,
+    runtime_error,
+    type_error,
+    value_error,
+)
 from ..gradmode import no_grad
 from ..guards import Epoch, State, frozen
 from ..tensor import Tensor
@@ -37,7 +45,7 @@ class IncompatibleKeys(NamedTuple):
 def check_module(module: object) -> None:
     """Raise TypeError for what is no module."""
     if not isinstance(module, Module):
-        raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        raise type_error(f"{type(module).__name__} is not a Module subclass")
 
 
 class Module:
@@ -62,7 +70,7 @@ class Module:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; subclasses define it."""
-        raise NotImplementedError(
+        raise not_implemented(
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
@@ -85,7 +93,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         tables = self.__dict__.get("_parameters")
         if tables is None:
-            raise AttributeError(
+            raise attribute_error(
                 "cannot assign module before Module.__init__() call"
                 if isinstance(value, Module)
                 else "cannot assign parameters before Module.__init__() call"
@@ -99,7 +107,7 @@ class Module:
             self._modules[name] = value
         elif name in self._parameters and (value is None or isinstance(value, Tensor)):
             if value is not None:
-                raise TypeError(
+                raise type_error(
                     f"cannot assign '{type(value).__name__}' as parameter '{name}' "
                     "(nn.Parameter or None expected)"
                 )
@@ -136,7 +144,7 @@ class Module:
         """Add a parameter under a name."""
         self._check_name(name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(
+            raise type_error(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
                 "(nn.Parameter or None required)"
             )
@@ -147,7 +155,7 @@ class Module:
         """Add a tensor that belongs to the state but is no parameter."""
         self._check_name(name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(
+            raise type_error(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
                 "(Tensor or None required)"
             )
@@ -168,11 +176,11 @@ class Module:
     def _check_name(self, name: str, table: Mapping[str, object]) -> None:
         """Raise KeyError where a name cannot be one in the table, or is something else already."""
         if "." in name:
-            raise KeyError(f'name can\'t contain "." ({name})')
+            raise key_error(f'name can\'t contain "." ({name})')
         if not name:
-            raise KeyError('name can\'t be empty string ""')
+            raise key_error('name can\'t be empty string ""')
         if hasattr(self, name) and name not in table:
-            raise KeyError(f"attribute '{name}' already exists")
+            raise key_error(f"attribute '{name}' already exists")
 
     # ---- walking --------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ class Module:
         module: Any = self
         for part in target.split(".") if target else ():
             if part not in module._modules:
-                raise AttributeError(f"{type(module).__name__} has no attribute `{part}`")
+                raise attribute_error(f"{type(module).__name__} has no attribute `{part}`")
             module = module._modules[part]
         return module
 
@@ -301,7 +309,7 @@ class Module:
                     f"{list(tensor.shape)}."
                 )
         if errors:
-            raise RuntimeError(
+            raise runtime_error(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(errors)
             )
@@ -328,7 +336,7 @@ class Module:
     def train(self: M, mode: bool = True) -> M:
         """Set training mode here and below."""
         if not isinstance(mode, bool):
-            raise ValueError("training mode is expected to be boolean")
+            raise value_error("training mode is expected to be boolean")
         for module in self.modules():
             if module.training is not mode:
                 Epoch.bump()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir import dtype as dt
+from ...ir.errors import value_error
 from ..creation import tensor, zeros
 from ..gradmode import no_grad
 from ..inplace import assign
@@ -69,7 +70,7 @@ class _BatchNorm(Module):
         """The input normalized, in its shape."""
         if input.dim() not in self.RANKS:
             wanted = " or ".join(f"{r}D" for r in self.RANKS)
-            raise ValueError(f"expected {wanted} input (got {input.dim()}D input)")
+            raise value_error(f"expected {wanted} input (got {input.dim()}D input)")
         tracks = self.training and self.track_running_stats
         momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if tracks and self.num_batches_tracked is not None:

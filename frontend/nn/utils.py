@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...ir import ops
+from ...ir.errors import runtime_error
 from ..functions_reduce import norm
 from ..gradmode import no_grad
 from ..inplace import assign
@@ -33,7 +34,7 @@ def clip_grad_norm_(
         norms = [norm(g, norm_type) for g in grads]
         total = norms[0] if len(norms) == 1 else norm(ops.stack(norms), norm_type)
         if error_if_nonfinite and not bool(ops.isfinite(total)):
-            raise RuntimeError(
+            raise runtime_error(
                 f"The total norm of order {norm_type} for gradients from `parameters` is "
                 "non-finite, so it cannot be clipped. To disable this error and scale the "
                 "gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"

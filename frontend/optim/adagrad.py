@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..creation import full_like
 from ..inplace import assign
 from ..tensor import Tensor
@@ -21,17 +22,17 @@ class Adagrad(Optimizer):
         maximize: bool = False,
     ) -> None:  # fmt: skip
         if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
+            raise value_error(f"Invalid learning rate: {lr}")
         if lr_decay < 0.0:
-            raise ValueError(f"Invalid lr_decay value: {lr_decay}")
+            raise value_error(f"Invalid lr_decay value: {lr_decay}")
         if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+            raise value_error(f"Invalid weight_decay value: {weight_decay}")
         if initial_accumulator_value < 0.0:
-            raise ValueError(
+            raise value_error(
                 f"Invalid initial_accumulator_value value: {initial_accumulator_value}"
             )
         if eps < 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
+            raise value_error(f"Invalid epsilon value: {eps}")
         defaults = {
             "lr": float(lr), "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
@@ -29,14 +30,14 @@ class Adam(Optimizer):
         maximize: bool = False,
     ) -> None:
         if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
+            raise value_error(f"Invalid learning rate: {lr}")
         if eps < 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
+            raise value_error(f"Invalid epsilon value: {eps}")
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+                raise value_error(f"Invalid beta parameter at index {i}: {beta}")
         if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+            raise value_error(f"Invalid weight_decay value: {weight_decay}")
         defaults = {
             "lr": float(lr), "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
             "amsgrad": amsgrad, "maximize": maximize,

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...ir.errors import key_error, type_error, value_error
 from .optimizer import Optimizer
 
 
@@ -21,13 +22,13 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+            raise type_error(f"{type(optimizer).__name__} is not an Optimizer")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(
+                raise key_error(
                     "param 'initial_lr' is not specified in param_groups when resuming an optimizer"
                 )
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
@@ -75,7 +76,7 @@ class LambdaLR(LRScheduler):
         groups = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
-            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
+            raise value_error(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -138,12 +139,12 @@ class LinearLR(LRScheduler):
         total_iters: int = 5, last_epoch: int = -1,
     ) -> None:  # fmt: skip
         if not 0.0 < start_factor <= 1.0:
-            raise ValueError(
+            raise value_error(
                 "Starting multiplicative factor expected to be greater than 0 and less or equal "
                 "to 1."
             )
         if not 0.0 <= end_factor <= 1.0:
-            raise ValueError("Ending multiplicative factor expected to be between 0 and 1.")
+            raise value_error("Ending multiplicative factor expected to be between 0 and 1.")
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -190,16 +191,16 @@ class OneCycleLR(LRScheduler):
     ) -> None:  # fmt: skip
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError(
+                raise value_error(
                     "You must define either total_steps OR (epochs AND steps_per_epoch)"
                 )
             total_steps = epochs * steps_per_epoch
         if total_steps <= 0:
-            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
+            raise value_error(f"Expected positive integer total_steps, but got {total_steps}")
         if not 0.0 <= pct_start <= 1.0:
-            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+            raise value_error(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
+            raise value_error(
                 f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         groups = len(optimizer.param_groups)
@@ -217,7 +218,7 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum:
             cycled = {"momentum", "betas"} & optimizer.defaults.keys()
             if not cycled:
-                raise ValueError(
+                raise value_error(
                     "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
                 )
             optimizer.lifted |= cycled
@@ -226,7 +227,7 @@ class OneCycleLR(LRScheduler):
     def get_lr(self) -> list[float]:
         """The rates at `last_epoch`. Raises ValueError after `total_steps`."""
         if self.last_epoch > self.total_steps:
-            raise ValueError(
+            raise value_error(
                 f"Tried to step {self.last_epoch} times. The specified number of total steps is "
                 f"{self.total_steps}"
             )

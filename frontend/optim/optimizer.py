@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ...ir import dtype as dt
+from ...ir.errors import type_error, value_error
 from ..creation import zeros
 from ..gradmode import enable_grad, no_grad
 from ..guards import Epoch, State
@@ -51,13 +52,13 @@ class Optimizer:
         self._versions: dict[Tensor, int] = {}  # of the groups, when states were made
         self._young_step: Tensor | None = None
         if isinstance(params, Tensor):
-            raise TypeError(
+            raise type_error(
                 "params argument given to the optimizer should be an iterable of Tensors or "
                 f"dicts, but got {type(params).__name__}"
             )
         given = list(params)
         if not given:
-            raise ValueError("optimizer got an empty parameter list")
+            raise value_error("optimizer got an empty parameter list")
         if not isinstance(given[0], dict):
             given = [{"params": given}]
         for group in given:
@@ -80,14 +81,14 @@ class Optimizer:
         taken = {id(p) for g in self.param_groups for p in g["params"]}
         for p in group["params"]:
             if not isinstance(p, Tensor):
-                raise TypeError(
+                raise type_error(
                     "optimizer can only optimize Tensors, but one of the params is "
                     f"{type(p).__name__}"
                 )
             if not p.is_leaf:
-                raise ValueError("can't optimize a non-leaf Tensor")
+                raise value_error("can't optimize a non-leaf Tensor")
             if id(p) in taken:
-                raise ValueError("some parameters appear in more than one parameter group")
+                raise value_error("some parameters appear in more than one parameter group")
         Epoch.bump()
         self.param_groups.append(group)
 
@@ -225,10 +226,10 @@ class Optimizer:
         """Restore options and state. Raises ValueError where the groups do not fit."""
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
-            raise ValueError("loaded state dict has a different number of parameter groups")
+            raise value_error("loaded state dict has a different number of parameter groups")
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             if len(mine["params"]) != len(theirs["params"]):
-                raise ValueError(
+                raise value_error(
                     "loaded state dict contains a parameter group that doesn't match the size of "
                     "optimizer's group"
                 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
@@ -21,15 +22,15 @@ class RMSprop(Optimizer):
         maximize: bool = False,
     ) -> None:  # fmt: skip
         if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
+            raise value_error(f"Invalid learning rate: {lr}")
         if eps < 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
+            raise value_error(f"Invalid epsilon value: {eps}")
         if momentum < 0.0:
-            raise ValueError(f"Invalid momentum value: {momentum}")
+            raise value_error(f"Invalid momentum value: {momentum}")
         if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+            raise value_error(f"Invalid weight_decay value: {weight_decay}")
         if alpha < 0.0:
-            raise ValueError(f"Invalid alpha value: {alpha}")
+            raise value_error(f"Invalid alpha value: {alpha}")
         defaults = {
             "lr": float(lr), "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
             "momentum": momentum, "centered": centered, "maximize": maximize,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir import ops
+from ...ir.errors import value_error
 from ..creation import zeros_like
 from ..inplace import assign
 from ..tensor import Tensor
@@ -27,13 +28,13 @@ class SGD(Optimizer):
         maximize: bool = False,
     ) -> None:
         if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
+            raise value_error(f"Invalid learning rate: {lr}")
         if momentum < 0.0:
-            raise ValueError(f"Invalid momentum value: {momentum}")
+            raise value_error(f"Invalid momentum value: {momentum}")
         if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+            raise value_error(f"Invalid weight_decay value: {weight_decay}")
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+            raise value_error("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
             "lr": float(lr), "momentum": momentum, "dampening": dampening,
             "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtype as dt
 from ..dtype import DType
+from ..errors import index_error, runtime_error, type_error
 from ..op import Op, Value, bind, meta
 from ..sym import Dim, Expr, same, shown
 from ..types import Shape, TensorMeta
@@ -45,7 +46,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
             elif same(out[i], 1):
                 out[i] = d
             elif not same(d, 1):
-                raise RuntimeError(
+                raise runtime_error(
                     f"The size of tensor a ({shown(out[i])}) must match the size of tensor b "
                     f"({shown(d)}) at non-singleton dimension {i}"
                 )
@@ -59,7 +60,7 @@ def check_devices(metas: Iterable[TensorMeta]) -> str:
         if m.device not in found:
             found.append(m.device)
     if len(found) > 1:
-        raise RuntimeError(
+        raise runtime_error(
             "Expected all tensors to be on the same device, but found at least two devices, "
             f"{found[0]} and {found[1]}!"
         )
@@ -72,15 +73,15 @@ def same_metas(*metas: TensorMeta) -> TensorMeta:
     first = metas[0]
     for m in metas[1:]:
         if m.dtype is not first.dtype:
-            raise RuntimeError(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
+            raise runtime_error(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
         if m.rank != first.rank:
-            raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+            raise runtime_error(f"expected operands of one shape, got {first} and {m}")
     if all(m.shape == first.shape for m in metas):
         return TensorMeta(first.shape, first.dtype, device)
     shape = broadcast_shapes(*(m.shape for m in metas))
     for m in metas:
         if not all(same(a, b) for a, b in zip(m.shape, shape, strict=True)):
-            raise RuntimeError(f"expected operands of one shape, got {first} and {m}")
+            raise runtime_error(f"expected operands of one shape, got {first} and {m}")
     return TensorMeta(shape, first.dtype, device)
 
 
@@ -123,6 +124,11 @@ def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[
 
     tensors = [x for x in operands if not is_number(x)]
     metas = [meta(x) for x in tensors]
+    first = metas[0]
+    if len(tensors) == len(operands) and all(
+        m is first or (m.shape == first.shape and m.device == first.device) for m in metas
+    ):
+        return [cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
     # A 0-d CPU tensor goes with tensors of any device, as a number would.
     check_devices([m for m in metas if m.rank or m.device != "cpu"])
     shape = broadcast_shapes(*(m.shape for m in metas))
@@ -144,7 +150,7 @@ def normalize_dim(dim: int, rank: int) -> int:
     """A dimension in 0..rank-1. Raises IndexError in PyTorch's words."""
     span = max(rank, 1)
     if not -span <= dim < span:
-        raise IndexError(
+        raise index_error(
             f"Dimension out of range (expected to be in range of [{-span}, {span - 1}], "
             f"but got {dim})"
         )
@@ -159,7 +165,7 @@ def normalize_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     out = [normalize_dim(d, rank) for d in given]
     for d in out:
         if out.count(d) > 1:
-            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+            raise runtime_error(f"dim {d} appears multiple times in the list of dims")
     return tuple(sorted(out)) if rank else ()
 
 
@@ -167,7 +173,7 @@ def static(shape: Shape) -> tuple[int, ...]:
     """A shape known to be all ints. Raises TypeError for a symbolic size."""
     for d in shape:
         if isinstance(d, Expr):
-            raise TypeError(f"size {d} must be known here")
+            raise type_error(f"size {d} must be known here")
     return shape  # type: ignore[return-value]
 
 

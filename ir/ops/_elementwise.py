@@ -12,6 +12,7 @@ from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..dtype import DType
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Op, Sample, Value
 from ..pointwise import Body
@@ -37,7 +38,7 @@ class Elementwise(Op):
         result = same_metas(*metas)
         if result.dtype.kind not in cls.KINDS:
             name = cls.name.removeprefix("calque.")
-            raise RuntimeError(f"\"{name}\" not implemented for '{torch_name(result.dtype)}'")
+            raise runtime_error(f"\"{name}\" not implemented for '{torch_name(result.dtype)}'")
         return result
 
     @classmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ..errors import runtime_error
 from ..sym import Dim, Expr, Func, less, shown
 
 
 def slice_extent(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Dim:
     """How many elements a slice of one dimension has. Raises RuntimeError where it reaches out."""
     if stride == 0:
-        raise RuntimeError("slice: a stride cannot be 0")
+        raise runtime_error("slice: a stride cannot be 0")
     if stride > 0:
         fits = _at_most(0, start) and _at_most(start, limit) and _at_most(limit, size)
         span = limit - start
@@ -16,7 +17,7 @@ def slice_extent(dim: int, size: Dim, start: Dim, limit: Dim, stride: int) -> Di
         fits = _at_most(-1, limit) and _at_most(limit, start) and _at_most(start, size - 1)
         span = start - limit
     if not fits:
-        raise RuntimeError(
+        raise runtime_error(
             f"slice: {shown(start)}:{shown(limit)}:{stride} does not lie within dimension {dim} of "
             f"size {shown(size)}"
         )

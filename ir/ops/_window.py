@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from ..errors import runtime_error
 from ..maps import AffineExpr, MapItem
 from ..sym import Dim, floordiv, smax
 
@@ -48,7 +49,7 @@ def int_list(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...
     if len(given) == 1:
         return given * rank
     if len(given) != rank:
-        raise RuntimeError(
+        raise runtime_error(
             f"expected {name} to be a single integer value or a list of {rank} values, but got "
             f"{name}={list(given)}"
         )

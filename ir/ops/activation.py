@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import SSAValue
 
+from ..errors import runtime_error
 from ..op import Node, Value
 from ..scalar import ScalarBuilder
 from ._common import Number
@@ -64,7 +65,7 @@ def gelu(x: Value, approximate: str = "none") -> Value:
     if approximate == "none":
         return mul(mul(x, 0.5), add(erf(mul(x, math.sqrt(0.5))), 1))
     if approximate != "tanh":
-        raise RuntimeError("approximate argument must be either none or tanh.")
+        raise runtime_error("approximate argument must be either none or tanh.")
     inner = mul(add(mul(mul(square(x), x), 0.044715), x), math.sqrt(2 / math.pi))
     return mul(mul(x, 0.5), add(tanh(inner), 1))
 
@@ -85,7 +86,7 @@ def clamp(x: Value, low: Value | Number | None = None, high: Value | Number | No
     Raises RuntimeError where both ends are None.
     """
     if low is None and high is None:
-        raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
+        raise runtime_error("clamp: At least one of 'min' or 'max' must not be None")
     if low is not None:
         x = where(lt(x, low), low, x)
     if high is not None:

@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import BOOL, INT
+from ..errors import index_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
@@ -28,11 +29,11 @@ class ArgReduction(Op):
     def infer(cls, *metas: TensorMeta, dim: int, keepdim: bool) -> TensorMeta:
         (x,) = metas
         if not x.rank:
-            raise IndexError(f"'{cls.name}' needs a dimension")
+            raise index_error(f"'{cls.name}' needs a dimension")
         result = reduced(x, (dim,), keepdim)
         if isinstance(x.shape[dim], int) and x.shape[dim] == 0:
             name = cls.name.removeprefix("calque.")
-            raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
+            raise index_error(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
         return result.with_dtype(dt.int64)
 
     @classmethod

@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from .. import dtype as dt
+from ..errors import runtime_error
 from ..op import Node, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..types import TensorMeta
@@ -59,7 +60,7 @@ class Sub(Binary):
     @classmethod
     def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta:
         if metas[0].dtype is dt.bool_:
-            raise RuntimeError(f"{cls.REFUSES}. Use the `^` or `logical_xor()` operator instead.")
+            raise runtime_error(f"{cls.REFUSES}. Use the `^` or `logical_xor()` operator instead.")
         return super().infer(*metas)
 
     @classmethod
@@ -159,7 +160,7 @@ class Neg(Elementwise):
     @classmethod
     def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta:
         if metas[0].dtype is dt.bool_:
-            raise RuntimeError(
+            raise runtime_error(
                 f"{cls.REFUSES}. If you are trying to invert a mask, use the `~` or "
                 "`logical_not()` operator instead."
             )

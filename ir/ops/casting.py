@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import DTYPE
 from ..dtype import DType
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor, lower_elementwise
 from ..op import Node, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
@@ -36,7 +37,7 @@ class Select(Elementwise):
     def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta:
         condition, x, y = metas
         if condition.dtype is not dt.bool_:
-            raise RuntimeError(
+            raise runtime_error(
                 f"where expected condition to be a boolean tensor, but got {condition.dtype}"
             )
         same_metas(condition, x.with_dtype(dt.bool_))
@@ -202,7 +203,7 @@ class Bitcast(Elementwise):
     def infer(cls, *metas: TensorMeta, **attrs: Any) -> TensorMeta:
         (x,), dtype = metas, attrs["dtype"]
         if x.dtype.bits != dtype.bits:
-            raise RuntimeError(
+            raise runtime_error(
                 f"bitcast: {x.dtype} has {x.dtype.bits} bits per element and {dtype} {dtype.bits}"
             )
         return x.with_dtype(dtype)
@@ -300,7 +301,7 @@ def where(condition: Value, x: Value | Number, y: Value | Number) -> Value:
     """x where condition is true, else y, promoted and broadcast together."""
     dtype = meta(condition).dtype
     if dtype not in (dt.bool_, dt.uint8):
-        raise RuntimeError(
+        raise runtime_error(
             "where expected condition to be a boolean tensor, but got a tensor with dtype "
             f"{torch_name(dtype)}"
         )

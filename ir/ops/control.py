@@ -29,6 +29,7 @@ from xdsl.utils.exceptions import VerifyException
 from .. import dtype as dt
 from ..attrs import INT
 from ..autodiff import differentiable, gradients
+from ..errors import runtime_error
 from ..op import Builder, Node, Op, Value, current_builder
 from ..types import TensorMeta, meta_of, to_type
 from ._fold import uniform
@@ -122,7 +123,7 @@ def metas_of(values: Sequence[SSAValue]) -> list[TensorMeta]:
 
 def expect_same(what: str, found: Sequence[TensorMeta], wanted: Sequence[TensorMeta]) -> None:
     if list(found) != list(wanted):
-        raise RuntimeError(
+        raise runtime_error(
             f"{what}: expected {', '.join(map(format, wanted)) or 'nothing'}, got "
             f"{', '.join(map(format, found)) or 'nothing'}"
         )
@@ -141,7 +142,7 @@ class Cond(Control):
     def check(self) -> None:
         predicate, *rest = metas_of(self.operands)
         if predicate.dtype is not dt.bool_ or predicate.rank:
-            raise RuntimeError(f"expected the predicate as a 0-d bool tensor, got {predicate}")
+            raise runtime_error(f"expected the predicate as a 0-d bool tensor, got {predicate}")
         first, second = (metas_of(yielded(r)) for r in self.regions)
         for name, r in zip(self.REGIONS, self.regions, strict=True):
             expect_same(f"the operands of the branch '{name}'", metas_of(r.block.args), rest)
@@ -262,7 +263,7 @@ class While(Control):
         for r in self.regions:
             expect_same("while: the arguments of the regions", metas_of(r.block.args), metas)
         if len(holds) != 1 or holds[0].dtype is not dt.bool_ or holds[0].rank:
-            raise RuntimeError("while: the test must return one 0-d bool tensor")
+            raise runtime_error("while: the test must return one 0-d bool tensor")
         expect_same(
             "while: the body must return what it carries", metas_of(yielded(body)), metas[:n]
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import dtype as dt
 from ..attrs import INT, INTS, PAIRS
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, floordiv, less, product, same, shown
 from ..types import TensorMeta
@@ -62,7 +63,7 @@ class Conv(Op):
         _check(x, w, rank, stride, dilation, groups)
         for name, given in (("stride", stride), ("padding", padding), ("dilation", dilation)):
             if len(given) != rank:
-                raise RuntimeError(
+                raise runtime_error(
                     f"expected {name} to be a single integer value or a list of {rank} values to "
                     f"match the convolution dimensions, but got {name}={list(given)}"
                 )
@@ -73,7 +74,7 @@ class Conv(Op):
         )
         taps = tuple(extent(k, d) for k, d in zip(w.shape[2:], dilation, strict=True))
         if any(less(p, t) for p, t in zip(spread, taps, strict=True)):
-            raise RuntimeError(
+            raise runtime_error(
                 f"Calculated padded input size per channel: {_by(spread)}. Kernel size: "
                 f"{_by(taps)}. Kernel size can't be greater than actual input size"
             )
@@ -263,38 +264,38 @@ def _check(
 ) -> None:
     """What PyTorch's `check_shape_forward` checks, in its order and words."""
     if x.dtype is not w.dtype:
-        raise RuntimeError(
+        raise runtime_error(
             f"Input type ({_NAMES[x.dtype.name]}) and weight type ({_NAMES[w.dtype.name]}) should "
             "be the same"
         )
     if x.dtype.kind not in "fi":
-        raise RuntimeError(f"\"conv\" not implemented for '{x.dtype.name.capitalize()}'")
+        raise runtime_error(f"\"conv\" not implemented for '{x.dtype.name.capitalize()}'")
     if rank < 1:
-        raise RuntimeError(f"weight should have at least three dimensions, got {w.rank}")
+        raise runtime_error(f"weight should have at least three dimensions, got {w.rank}")
     if any(s <= 0 for s in stride):
-        raise RuntimeError("non-positive stride is not supported")
+        raise runtime_error("non-positive stride is not supported")
     if any(d <= 0 for d in dilation):
-        raise RuntimeError("dilation should be greater than zero")
+        raise runtime_error("dilation should be greater than zero")
     if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
+        raise runtime_error("non-positive groups is not supported")
     if x.rank != w.rank:
-        raise RuntimeError(
+        raise runtime_error(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but "
             f"got input of size: {sizes(x.shape)}"
         )
     out = w.shape[0]
     if isinstance(out, int) and 0 < out < groups:
-        raise RuntimeError(
+        raise runtime_error(
             f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
             f"got weight of size {sizes(w.shape)} instead"
         )
     if isinstance(out, int) and out % groups:
-        raise RuntimeError(
+        raise runtime_error(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
             f"but got weight of size {sizes(w.shape)} instead"
         )
     if not same(x.shape[1], w.shape[1] * groups):
-        raise RuntimeError(
+        raise runtime_error(
             f"Given groups={groups}, weight of size {sizes(w.shape)}, expected input"
             f"{sizes(x.shape)} to have {shown(w.shape[1] * groups)} channels, but got "
             f"{shown(x.shape[1])} channels instead"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import runtime_error
 from ..op import Value, bind, meta
 from ..sym import floordiv, same, shown
 from ..types import Shape
@@ -59,7 +60,7 @@ def conv_transpose(
     extra = int_list(output_padding, rank, "output_padding")
     for e, s, d in zip(extra, strides, dilations, strict=True):
         if e >= max(s, d):
-            raise RuntimeError(
+            raise runtime_error(
                 "output padding must be smaller than either stride or dilation, but got "
                 f"output_padding={list(extra)}, stride={list(strides)}, dilation={list(dilations)}"
             )
@@ -87,7 +88,7 @@ def _batched(x: Value, w: Value, bias: Value | None, attrs: dict[str, object]) -
     if bias is not None:
         b = meta(bias)
         if b.rank != 1 or not same(b.shape[0], mw.shape[0]):
-            raise RuntimeError(
+            raise runtime_error(
                 f"Given weight of size {sizes(mw.shape)}, expected bias to be 1-dimensional with "
                 f"{shown(mw.shape[0])} elements, but got bias of size {sizes(b.shape)} instead"
             )
@@ -105,12 +106,12 @@ def _padding(
         padding = 0
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise RuntimeError("padding='same' is not supported for strided convolutions")
+            raise runtime_error("padding='same' is not supported for strided convolutions")
         spare = [extent(k, d) - 1 for k, d in zip(kernel, dilation, strict=True)]
         return tuple((floordiv(n, 2), n - floordiv(n, 2)) for n in spare)
     if isinstance(padding, str):
-        raise RuntimeError(f"Invalid padding string: '{padding}'")
+        raise runtime_error(f"Invalid padding string: '{padding}'")
     pads = int_list(padding, len(kernel), "padding")
     if any(p < 0 for p in pads):
-        raise RuntimeError("negative padding is not supported")
+        raise runtime_error("negative padding is not supported")
     return tuple((p, p) for p in pads)

@@ -32,11 +32,15 @@ class Constant(Op):
 
     @classmethod
     def lower(cls, b: LinalgBuilder, node: Node) -> Sequence[Tensor]:
-        return [b.dense(node.attrs["value"], node.result_metas[0])]
+        value, out = node.attrs["value"], node.result_metas[0]
+        if not value.size:
+            return [b.pointwise(out, (), body=lambda s: s.constant(0, out.dtype.element))]
+        return [b.dense(value, out)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
-        for value in (2.5, np.float32("nan"), np.arange(6, dtype=np.int64).reshape(2, 3), True):
+        whole = np.arange(6, dtype=np.int64).reshape(2, 3)
+        for value in (2.5, np.float32("nan"), whole, True, whole[:0]):
             array = np.asarray(value)
             if array.dtype == np.float64:
                 array = array.astype(np.float32)

@@ -22,6 +22,7 @@ import numpy as np
 from xdsl.ir import Block, Region, SSAValue
 
 from ..attrs import BOOL, INT, INTS
+from ..errors import runtime_error
 from ..op import Node, Op, Value, current_builder
 from ..types import TensorMeta
 from .control import Control, Runner, emit, expect_same, metas_of, yielded
@@ -121,7 +122,7 @@ class Sealed(Control):
 
     @classmethod
     def vjp(cls, node: Node, *cotangents: Value) -> Sequence[Value | None]:
-        raise RuntimeError(
+        raise runtime_error(
             "trying to differentiate twice a function that was marked with @once_differentiable"
         )
 

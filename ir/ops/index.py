@@ -15,6 +15,7 @@ from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import BOOL, DIM, INT
+from ..errors import index_error, runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, bounds, less
 from ..types import TensorMeta
@@ -34,7 +35,9 @@ OUT_OF_RANGE = "index out of range in self"
 def check_integer(index: TensorMeta, what: str) -> None:
     """Raises IndexError unless indices are integers."""
     if index.dtype not in (dt.int64, dt.int32):
-        raise IndexError(f"{what}: expected dtype int64 or int32 for index, got {index.dtype.name}")
+        raise index_error(
+            f"{what}: expected dtype int64 or int32 for index, got {index.dtype.name}"
+        )
 
 
 def _out_of_bounds(index: object, dim: int, size: Dim) -> str:
@@ -90,7 +93,7 @@ class CheckIndex(Op):
     def REFERENCE(index: np.ndarray, size: int, dim: int, wrap: bool) -> np.ndarray:
         bad = (index < (-size if wrap else 0)) | (index >= size)
         if bad.any():
-            raise IndexError(_out_of_bounds(index[bad][0], dim, size))
+            raise index_error(_out_of_bounds(index[bad][0], dim, size))
         return np.where(index < 0, index + size, index)
 
     @classmethod
@@ -140,7 +143,7 @@ class Take(Op):
         check_devices(metas)
         check_integer(index, "take()")
         if x.rank == 0:
-            raise IndexError("take(): expected a tensor with dimensions, got one without")
+            raise index_error("take(): expected a tensor with dimensions, got one without")
         dim = normalize_dim(dim, x.rank)
         return x.with_shape((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]))
 
@@ -261,7 +264,7 @@ class Pick(Gather):
     def REFERENCE(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
         bad = (index < 0) | (index >= x.shape[dim])
         if bad.any():
-            raise IndexError(f"Target {index[bad][0]} is out of bounds.")
+            raise index_error(f"Target {index[bad][0]} is out of bounds.")
         return Gather.REFERENCE(x, index, dim)
 
 
@@ -269,15 +272,15 @@ def check_gather(name: str, x: TensorMeta, index: TensorMeta, dim: int) -> None:
     """What PyTorch asks of gather and scatter, in its words."""
     check_integer(index, name)
     if index.rank != x.rank:
-        raise RuntimeError(
+        raise runtime_error(
             f"{name}: Index tensor must have the same number of dimensions as input tensor"
         )
     if x.rank == 0:
-        raise IndexError(f"{name}: expected tensors with dimensions")
+        raise index_error(f"{name}: expected tensors with dimensions")
     dim = normalize_dim(dim, x.rank)
     for i, (n, m) in enumerate(zip(x.shape, index.shape, strict=True)):
         if i != dim and less(n, m):
-            raise RuntimeError(
+            raise runtime_error(
                 f"Size does not match at dimension {i} expected index {sizes(index.shape)} to be "
                 f"no larger than self {sizes(x.shape)} apart from dimension {dim}"
             )
@@ -286,14 +289,14 @@ def check_gather(name: str, x: TensorMeta, index: TensorMeta, dim: int) -> None:
 def check_range(index: np.ndarray, size: int) -> None:
     """Raises IndexError in PyTorch's words where an index is out of range."""
     if ((index < 0) | (index >= size)).any():
-        raise IndexError(OUT_OF_RANGE)
+        raise index_error(OUT_OF_RANGE)
 
 
 def places(index: np.ndarray, dim: int, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
     """The NumPy index of what gather reads. Raises IndexError where an index is out of range."""
     bad = (index < 0) | (index >= shape[dim])
     if bad.any():
-        raise IndexError(_out_of_bounds(index[bad][0], dim, shape[dim]))
+        raise index_error(_out_of_bounds(index[bad][0], dim, shape[dim]))
     found: list[np.ndarray] = list(np.indices(index.shape, sparse=True))
     return (*found[:dim], index, *found[dim + 1 :])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtype as dt
+from ..errors import index_error, runtime_error
 from ..op import Value, bind, meta
 from ..sym import Dim, product
 from ..types import TensorMeta
@@ -19,7 +20,7 @@ from .scatter import IndexAdd, IndexCopy
 def index_select(x: Value, dim: int, index: Value) -> Value:
     """`torch.index_select`: x along `dim` at a vector of indices."""
     if meta(index).rank > 1:
-        raise IndexError("index_select(): Index is supposed to be a vector")
+        raise index_error("index_select(): Index is supposed to be a vector")
     if meta(index).rank == 0:
         from .view import reshape
 
@@ -34,9 +35,9 @@ def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Valu
 
     m = meta(weight)
     if m.rank != 2:
-        raise RuntimeError("'weight' must be 2-D")
+        raise runtime_error("'weight' must be 2-D")
     if meta(ids).dtype not in (dt.int64, dt.int32):
-        raise RuntimeError(
+        raise runtime_error(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {torch_name(meta(ids).dtype)} instead (while checking arguments "
             "for embedding)"
@@ -88,13 +89,13 @@ class Selection:
 
         m = meta(x)
         if len(indices) > m.rank:
-            raise IndexError(
+            raise index_error(
                 f"too many indices for tensor of dimension {m.rank} (got {len(indices)})"
             )
         self.dims = [d for d, i in enumerate(indices) if i is not None]
         given = [i for i in indices if i is not None]
         if any(meta(i).dtype is dt.bool_ for i in given):
-            raise RuntimeError(
+            raise runtime_error(
                 "the size of a result of boolean indexing depends on data; use where() instead"
             )
         self.adjacent = self.dims[-1] - self.dims[0] == len(self.dims) - 1
@@ -127,7 +128,7 @@ def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) ->
         shape = broadcast_shapes(*(meta(i).shape for i in indices))
     except RuntimeError:
         shapes = ", ".join(sizes(meta(i).shape) for i in indices)
-        raise IndexError(
+        raise index_error(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from None
     flat: Value = None
@@ -161,5 +162,12 @@ def index_put(
     m = meta(selection.x)
     inner = meta(selection.index).shape
     shape = (*m.shape[: selection.dim], *inner, *m.shape[selection.dim + 1 :])
-    operands = (selection.x, selection.index, broadcast_to(values, shape))
+    try:
+        values = broadcast_to(values, shape)
+    except RuntimeError:
+        raise runtime_error(
+            f"shape mismatch: value tensor of shape {sizes(meta(values).shape)} cannot be "
+            f"broadcast to indexing result of shape {sizes(shape)}"
+        ) from None
+    operands = (selection.x, selection.index, values)
     return selection.restore(bind(IndexAdd if accumulate else IndexCopy, operands, attrs))

@@ -9,6 +9,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from .. import dtype as dt
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
@@ -37,7 +38,7 @@ class Matmul(Op):
         device = check_devices(metas)
         _check_dtypes(a, b)
         if a.rank != b.rank or a.rank < 2:
-            raise RuntimeError(f"matmul: expected two tensors of one rank >= 2, got {a} and {b}")
+            raise runtime_error(f"matmul: expected two tensors of one rank >= 2, got {a} and {b}")
         (m, k), (k2, n) = a.shape[-2:], b.shape[-2:]
         if not same(k, k2):
             _mismatch(a, b)
@@ -113,11 +114,11 @@ class Matmul(Op):
 def _check_dtypes(a: TensorMeta, b: TensorMeta) -> None:
     if a.dtype is not b.dtype:
         first, second = (_c_name(m) for m in (a, b))
-        raise RuntimeError(
+        raise runtime_error(
             f"expected m1 and m2 to have the same dtype, but got: {first} != {second}"
         )
     if a.dtype is dt.bool_:
-        raise RuntimeError(f"\"matmul\" not implemented for '{torch_name(a.dtype)}'")
+        raise runtime_error(f"\"matmul\" not implemented for '{torch_name(a.dtype)}'")
 
 
 def _c_name(m: TensorMeta) -> str:
@@ -130,12 +131,12 @@ def _c_name(m: TensorMeta) -> str:
 def _mismatch(a: TensorMeta, b: TensorMeta) -> None:
     """Raise PyTorch's error for shapes that do not multiply."""
     if a.rank == 2:
-        raise RuntimeError(
+        raise runtime_error(
             f"mat1 and mat2 shapes cannot be multiplied ({by(a.shape)} and {by(b.shape)})"
         )
     batch = a.with_shape(a.shape[:-2]).numel
     given = b.with_shape(b.shape[:-2]).numel
-    raise RuntimeError(
+    raise runtime_error(
         "Expected size for first two dimensions of batch2 tensor to be: "
         f"{sizes((batch, a.shape[-1]))} but got: {sizes((given, b.shape[-2]))}."
     )
@@ -149,7 +150,7 @@ def matmul(a: Value, b: Value) -> Value:
     """
     ma, mb = meta(a), meta(b)
     if not ma.rank or not mb.rank:
-        raise RuntimeError(
+        raise runtime_error(
             "both arguments to matmul need to be at least 1D, but they are "
             f"{ma.rank}D and {mb.rank}D"
         )
@@ -177,7 +178,7 @@ def _dot(a: Value, b: Value) -> Value:
     """The inner product of two vectors."""
     (n,), (m,) = meta(a).shape, meta(b).shape
     if not same(n, m):
-        raise RuntimeError(
+        raise runtime_error(
             f"inconsistent tensor size, expected tensor [{shown(n)}] and src [{shown(m)}] to have "
             f"the same number of elements, but got {shown(n)} and {shown(m)} elements respectively"
         )
@@ -188,7 +189,7 @@ def _matrix_vector(a: Value, b: Value) -> Value:
     """A batch of matrices times a vector."""
     shape, (n,) = meta(a).shape, meta(b).shape
     if len(shape) == 2 and not same(shape[1], n):
-        raise RuntimeError(
+        raise runtime_error(
             f"size mismatch, got input ({shown(shape[0])}), mat ({by(shape)}), vec ({shown(n)})"
         )
     return reshape(matmul(a, reshape(b, (n, 1))), shape[:-1])
@@ -198,7 +199,9 @@ def outer(a: Value, b: Value) -> Value:
     """Every product of an element of the vector a with one of b."""
     for position, x in (("self", a), ("vec2", b)):
         if meta(x).rank != 1:
-            raise RuntimeError(f"outer: Expected 1-D argument {position}, but got {meta(x).rank}-D")
+            raise runtime_error(
+                f"outer: Expected 1-D argument {position}, but got {meta(x).rank}-D"
+            )
     return mul(reshape(a, (*meta(a).shape, 1)), reshape(b, (1, *meta(b).shape)))
 
 

@@ -16,6 +16,7 @@ from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import DIMS, INTS, PAIRS
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, less, same
 from ..types import Shape, TensorMeta
@@ -62,9 +63,9 @@ class Pool(Op):
         x = metas[0]
         rank = len(kernel)
         if x.dtype.kind == "b":
-            raise RuntimeError(f"\"{cls.name}\" not implemented for 'Bool'")
+            raise runtime_error(f"\"{cls.name}\" not implemented for 'Bool'")
         if x.rank != rank + 2:
-            raise RuntimeError(
+            raise runtime_error(
                 f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input, but "
                 f"got size {sizes(x.shape)}"
             )
@@ -73,9 +74,9 @@ class Pool(Op):
             x.shape[2:], kernel, stride, padding, dilation, strict=True
         ):
             if min(k, s, d) <= 0:
-                raise RuntimeError("kernel size, stride and dilation should be greater than zero")
+                raise runtime_error("kernel size, stride and dilation should be greater than zero")
             if less(n + lo + hi, extent(k, d)):
-                raise RuntimeError(
+                raise runtime_error(
                     f"Given input size: ({by(x.shape[1:])}) and kernel size {k}. "
                     "Calculated output size is too small"
                 )
@@ -275,9 +276,9 @@ class MaxPoolGrad(Op):
     def infer(cls, *metas: TensorMeta, size: Shape, **attrs: Any) -> TensorMeta:
         g, tap = metas
         if tap.dtype is not dt.int32 or g.rank != tap.rank:
-            raise RuntimeError(f"expected taps of dtype int32 for {g}, got {tap}")
+            raise runtime_error(f"expected taps of dtype int32 for {g}, got {tap}")
         if len(size) != g.rank - 2 or not all(map(same, g.shape, tap.shape)):
-            raise RuntimeError(f"expected operands of one shape, got {g} and {tap}")
+            raise runtime_error(f"expected operands of one shape, got {g} and {tap}")
         return g.with_shape((*g.shape[:2], *size))
 
     @classmethod

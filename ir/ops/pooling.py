@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtype as dt
+from ..errors import runtime_error
 from ..op import Op, Value, bind, meta
 from ..sym import Dim, floordiv, smin
 from ..types import Shape, TensorMeta
@@ -30,7 +31,7 @@ def _attrs(
     pads, dilations = int_list(padding, rank, "padding"), int_list(dilation, rank, "dilation")
     for p, k, d in zip(pads, kernels, dilations, strict=True):
         if p < 0 or 2 * p > extent(k, d):
-            raise RuntimeError(
+            raise runtime_error(
                 f"pad should be at most half of effective kernel size, but got pad={p}, "
                 f"kernel_size={k} and dilation={d}"
             )
@@ -113,7 +114,7 @@ def avg_pool(
     total = _batched(SumPool, x, attrs)
     if divisor_override is not None:
         if divisor_override == 0:
-            raise RuntimeError("divisor must be not zero")
+            raise runtime_error("divisor must be not zero")
         return div(total, divisor_override)
     pads = int_list(padding, rank, "padding")
     full_windows = not ceil_mode and (count_include_pad or not any(pads))

@@ -9,6 +9,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from .. import dtype as dt
+from ..errors import runtime_error
 from ..op import Node, Sample, Value, meta
 from ..scalar import ScalarBuilder
 from ._common import Number, is_number, result_type
@@ -118,7 +119,7 @@ def pow(x: Value | Number, y: Value | Number) -> Value:
         dtype = result_type(x, y)
         if not dtype.is_floating_point:
             if y < 0:
-                raise RuntimeError("Integers to negative integer powers are not allowed.")
+                raise runtime_error("Integers to negative integer powers are not allowed.")
             return _whole_power(cast(x, dtype), int(y))
         found = _special_power(cast(x, dtype), float(y))
         if found is not None:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import INTS
 from ..dtype import DType
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
@@ -71,7 +72,7 @@ class ExclusiveProd(Op):
     def infer(cls, *metas: TensorMeta, dims: tuple[int, ...]) -> TensorMeta:
         (x,) = metas
         if not x.dtype.is_floating_point:
-            raise RuntimeError(f"\"exclusive_prod\" not implemented for '{torch_name(x.dtype)}'")
+            raise runtime_error(f"\"exclusive_prod\" not implemented for '{torch_name(x.dtype)}'")
         reduced(x, dims, True)
         return x
 

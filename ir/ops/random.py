@@ -17,6 +17,7 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import DIMS
 from ..dtype import DType
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind
 from ..sym import Dim
 from ..types import Shape, TensorMeta
@@ -113,7 +114,7 @@ class RandomBits(Op):
     def infer(cls, *metas: TensorMeta, shape: Shape) -> TensorMeta:
         for what, m in zip(("key", "counter"), metas, strict=True):
             if m.dtype is not dt.int64 or m.rank:
-                raise RuntimeError(f"expected the {what} as a 0-d int64 tensor, got {m}")
+                raise runtime_error(f"expected the {what} as a 0-d int64 tensor, got {m}")
         return TensorMeta(shape, dt.int32, metas[0].device)
 
     @classmethod
@@ -251,7 +252,7 @@ def randint(
     from .elementwise import add, bitwise_and, bitwise_or, cast, remainder, shift_left
 
     if high <= low:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got {low} >= {high}")
+        raise runtime_error(f"random_ expects 'from' to be less than 'to', but got {low} >= {high}")
     # 62 bits keep the excess of small remainders below anything measurable.
     parts = _two(random_bits(key, counter, (2, *shape)), shape)
     top, rest = (cast(bitwise_and(b, 0x7FFFFFFF), dt.int64) for b in parts)

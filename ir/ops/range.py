@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from .. import dtype as dt
 from ..attrs import FLOAT, STR, optional
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind
 from ..types import TensorMeta
 
@@ -31,13 +32,13 @@ class CheckRange(Op):
     @classmethod
     def infer(cls, *metas: TensorMeta, low: float, high: float | None, message: str) -> TensorMeta:
         if not metas[0].dtype.is_floating_point:
-            raise RuntimeError(f"check_range: expected floats, got {metas[0].dtype.name}")
+            raise runtime_error(f"check_range: expected floats, got {metas[0].dtype.name}")
         return metas[0]
 
     @staticmethod
     def REFERENCE(x: np.ndarray, low: float, high: float | None, message: str) -> np.ndarray:
         if not ((x >= low) & (True if high is None else x <= high)).all():
-            raise RuntimeError(message)
+            raise runtime_error(message)
         return x
 
     @classmethod

@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 from .. import dtype as dt
 from ..attrs import BOOL, INTS
 from ..dtype import DType
+from ..errors import index_error, runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
@@ -39,12 +40,14 @@ class Reduction(Op):
         (x,) = metas
         name = cls.name.removeprefix("calque.")
         if x.dtype.kind not in cls.KINDS:
-            raise RuntimeError(f"\"{name}\" not implemented for '{torch_name(x.dtype)}'")
+            raise runtime_error(f"\"{name}\" not implemented for '{torch_name(x.dtype)}'")
         result = reduced(x, dims, keepdim)
         if not cls.EMPTY:
             for d in dims:
                 if isinstance(x.shape[d], int) and x.shape[d] == 0:
-                    raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+                    raise index_error(
+                        f"{name}(): Expected reduction dim {d} to have non-zero size."
+                    )
         return result
 
     @classmethod

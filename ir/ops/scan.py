@@ -10,6 +10,7 @@ from xdsl.ir import Block, OpResult, Region, SSAValue, SSAValues
 
 from ..attrs import BOOL, DIM, INT
 from ..autodiff import differentiable, gradients
+from ..errors import runtime_error
 from ..op import Builder, Node, Op, Value, current_builder
 from ..sym import Dim, shown
 from ..types import TensorMeta, meta_of, to_type
@@ -35,7 +36,7 @@ def elements_of(xs: Sequence[TensorMeta], length: Dim) -> list[TensorMeta]:
     """What a step takes of each of the xs. Raises RuntimeError where one has another length."""
     for x in xs:
         if x.rank == 0 or x.shape[0] != length:
-            raise RuntimeError(f"scan: expected {shown(length)} elements along {x}")
+            raise runtime_error(f"scan: expected {shown(length)} elements along {x}")
     return [x.with_shape(x.shape[1:]) for x in xs]
 
 
@@ -255,7 +256,7 @@ def scan(
     """
     if length is None:
         if not xs:
-            raise RuntimeError(NO_LENGTH)
+            raise runtime_error(NO_LENGTH)
         length = meta_of(xs[0]).shape[0]
     return _scan(inits, xs, consts, body, length, reverse)
 

@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from ..attrs import INT
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, same
 from ..types import Shape, TensorMeta
@@ -59,13 +60,13 @@ class Update(Op):
         check_devices(metas)
         name = f"{cls.name.removeprefix('calque.')}()"
         if source.dtype is not base.dtype:
-            raise RuntimeError(
+            raise runtime_error(
                 f"{name}: Expected self.dtype to be equal to src.dtype, got {base.dtype.name} and "
                 f"{source.dtype.name}"
             )
         expected = cls.written(base, index, dim)
         if len(expected) != source.rank or not all(map(same, expected, source.shape)):
-            raise RuntimeError(
+            raise runtime_error(
                 f"{name}: expected a source of shape {sizes(expected)}, got {sizes(source.shape)}"
             )
         return base

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtype as dt
 from ..attrs import DIMS, INT, INTS
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, same, shown, smax
@@ -36,12 +37,12 @@ class Pad(Op):
         x, value = metas
         check_devices(metas)
         if value.rank or value.dtype is not x.dtype:
-            raise RuntimeError(f"pad: expected a 0-d value of {x.dtype}, got {value}")
+            raise runtime_error(f"pad: expected a 0-d value of {x.dtype}, got {value}")
         if not len(low) == len(high) == len(interior) == x.rank:
-            raise RuntimeError(f"pad: expected {x.rank} sizes before, after and between")
+            raise runtime_error(f"pad: expected {x.rank} sizes before, after and between")
         for d in (*low, *high, *interior):
             if isinstance(d, int) and d < 0:
-                raise RuntimeError(f"pad: sizes cannot be negative, got {d}")
+                raise runtime_error(f"pad: sizes cannot be negative, got {d}")
         return x.with_shape(
             [
                 a + n + b + (smax(n - 1, 0) * i if i else 0)
@@ -126,7 +127,7 @@ class Concatenate(Op):
     @classmethod
     def infer(cls, *metas: TensorMeta, dim: int) -> TensorMeta:
         if not metas:
-            raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+            raise runtime_error("torch.cat(): expected a non-empty list of Tensors")
         check_devices(metas)
         first = metas[0]
         size: Dim = 0
@@ -190,18 +191,18 @@ class Concatenate(Op):
 def _check_part(first: TensorMeta, m: TensorMeta, position: int, dim: int) -> None:
     """Whether a tensor can be joined to the first one."""
     if not m.rank:
-        raise RuntimeError(
+        raise runtime_error(
             f"zero-dimensional tensor (at position {position}) cannot be concatenated"
         )
     if m.rank != first.rank:
-        raise RuntimeError(
+        raise runtime_error(
             f"Tensors must have same number of dimensions: got {first.rank} and {m.rank}"
         )
     if m.dtype is not first.dtype:
-        raise RuntimeError(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
+        raise runtime_error(f"expected operands of one dtype, got {first.dtype} and {m.dtype}")
     for i, (a, b) in enumerate(zip(first.shape, m.shape, strict=True)):
         if i != dim and not same(a, b):
-            raise RuntimeError(
+            raise runtime_error(
                 f"Sizes of tensors must match except in dimension {dim}. Expected size {shown(a)} "
                 f"but got size {shown(b)} for tensor number {position} in the list."
             )
@@ -218,12 +219,12 @@ class SliceUpdate(Op):
         base, new = metas
         check_devices(metas)
         if base.dtype is not new.dtype:
-            raise RuntimeError(f"expected operands of one dtype, got {base.dtype} and {new.dtype}")
+            raise runtime_error(f"expected operands of one dtype, got {base.dtype} and {new.dtype}")
         if new.rank != base.rank or min(strides, default=1) < 1:
-            raise RuntimeError(f"slice_update: {new} does not fit into {base}")
+            raise runtime_error(f"slice_update: {new} does not fit into {base}")
         seen = Slice.infer(base, **_window(new, starts, strides))
         if seen.shape != new.shape:
-            raise RuntimeError(f"slice_update: {new} does not fit into {base}")
+            raise runtime_error(f"slice_update: {new} does not fit into {base}")
         return base
 
     @staticmethod
@@ -313,7 +314,7 @@ def concatenate(tensors: Sequence[Value], dim: int = 0) -> Value:
     Vectors without elements are left out whatever the others' rank, as in PyTorch.
     """
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise runtime_error("torch.cat(): expected a non-empty list of Tensors")
     kept = [x for x in tensors if meta(x).shape != (0,)] or list(tensors)
     dtype = meta(tensors[0]).dtype
     for x in tensors[1:]:
@@ -326,12 +327,12 @@ def concatenate(tensors: Sequence[Value], dim: int = 0) -> Value:
 def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
     """Tensors of one shape joined along a new dimension. Raises RuntimeError where they differ."""
     if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
+        raise runtime_error("stack expects a non-empty TensorList")
     shape = meta(tensors[0]).shape
     for i, x in enumerate(tensors):
         if len(meta(x).shape) != len(shape) or not all(map(same, meta(x).shape, shape)):
             first, other = (sizes(s) for s in (shape, meta(x).shape))
-            raise RuntimeError(
+            raise runtime_error(
                 f"stack expects each tensor to be equal size, but got {first} at entry 0 and "
                 f"{other} at entry {i}"
             )

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import INT
 from ..dtype import DType
+from ..errors import index_error, runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim, smax
 from ..types import TensorMeta
@@ -34,9 +35,9 @@ class Normalizing(Op):
         (x,) = metas
         if not x.dtype.is_floating_point:
             name = cls.name.removeprefix("calque.")
-            raise RuntimeError(f"\"{name}\" not implemented for '{torch_name(x.dtype)}'")
+            raise runtime_error(f"\"{name}\" not implemented for '{torch_name(x.dtype)}'")
         if normalize_dim(dim, x.rank) != dim or not x.rank:
-            raise IndexError(f"'{cls.name}' needs a dimension from 0 to {x.rank - 1}, not {dim}")
+            raise index_error(f"'{cls.name}' needs a dimension from 0 to {x.rank - 1}, not {dim}")
         return x
 
     @classmethod
@@ -158,7 +159,7 @@ def mean(x: Value, dims: Dims = None, keepdim: bool = False, dtype: DType | None
     x = x if dtype is None else cast(x, dtype)
     m = meta(x)
     if not m.dtype.is_floating_point:
-        raise RuntimeError(
+        raise runtime_error(
             "mean(): could not infer output dtype. Input dtype must be either a floating point "
             f"or complex dtype. Got: {torch_name(m.dtype)}"
         )
@@ -170,7 +171,7 @@ def var(x: Value, dims: Dims = None, correction: int | float = 1, keepdim: bool 
     """The variance over `dims`: squared distances from the mean over (count - correction)."""
     m = meta(x)
     if not m.dtype.is_floating_point:
-        raise RuntimeError("std and var only support floating point and complex dtypes")
+        raise runtime_error("std and var only support floating point and complex dtypes")
     wide = _single(x)
     distance = sub(wide, mean(wide, dims, keepdim=True))
     total = sum(square(distance), dims, keepdim)

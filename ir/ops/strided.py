@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from ..attrs import BOOL, DIM, DIMS
+from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..scalar import ScalarBuilder
 from ..sym import Dim, same_shape
@@ -33,9 +34,9 @@ class AsStrided(View):
     def infer(cls, *metas: TensorMeta, shape: Shape, strides: Shape, offset: Dim) -> TensorMeta:
         (x,) = metas
         if x.rank != 1:
-            raise RuntimeError(f"as_strided arranges the elements of a vector, not of {x}")
+            raise runtime_error(f"as_strided arranges the elements of a vector, not of {x}")
         if len(shape) != len(strides):
-            raise RuntimeError(
+            raise runtime_error(
                 f"mismatch in length of strides and shape: {len(strides)} and {len(shape)}"
             )
         return x.with_shape(shape)
@@ -99,7 +100,7 @@ class StridedUpdate(Op):
     def infer(cls, *metas: TensorMeta, strides: Shape, offset: Dim, accumulate: bool) -> TensorMeta:
         base, new = metas
         if base.rank != 1 or new.rank != len(strides) or new.dtype is not base.dtype:
-            raise RuntimeError(f"strided_update: {new} with strides {strides} into {base}")
+            raise runtime_error(f"strided_update: {new} with strides {strides} into {base}")
         return base
 
     @staticmethod

@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from ..attrs import DIMS, INTS
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..pointwise import BodyBuilder
@@ -21,6 +22,11 @@ from ..types import Shape, TensorMeta
 from ._common import normalize_dim, sizes
 from ._extent import slice_extent
 from ._fold import producer, uniform
+
+REPEATED = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single "
+    "memory location. Please clone() the tensor before performing the operation."
+)
 
 
 class View(Op):
@@ -67,13 +73,13 @@ class BroadcastTo(View):
         (x,) = metas
         lead = len(shape) - x.rank
         if lead < 0:
-            raise RuntimeError(
+            raise runtime_error(
                 f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to "
                 f"the number of dimensions in the tensor ({x.rank})"
             )
         for i, d in enumerate(x.shape):
             if not (isinstance(d, int) and d == 1) and not same(d, shape[lead + i]):
-                raise RuntimeError(
+                raise runtime_error(
                     f"The expanded size of the tensor ({shown(shape[lead + i])}) must match the "
                     f"existing size ({shown(d)}) at non-singleton dimension {lead + i}."
                 )
@@ -96,11 +102,7 @@ class BroadcastTo(View):
     @classmethod
     def unview(cls, base: Value, new: Value, attrs: dict[str, Any]) -> Value:
         if meta(base).numel != meta(new).numel:
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to "
-                "a single memory location. Please clone() the tensor before performing the "
-                "operation."
-            )
+            raise runtime_error(REPEATED)
         return reshape(new, meta(base).shape)
 
     @classmethod
@@ -131,7 +133,7 @@ class Reshape(View):
         (x,) = metas
         result = x.with_shape(shape)
         if x.shape != shape and not same(result.numel, x.numel):
-            raise RuntimeError(_invalid(shape, x.numel))
+            raise runtime_error(_invalid(shape, x.numel))
         return result
 
     @staticmethod
@@ -177,13 +179,13 @@ class Transpose(View):
     def infer(cls, *metas: TensorMeta, perm: tuple[int, ...]) -> TensorMeta:
         (x,) = metas
         if len(perm) != x.rank:
-            raise RuntimeError(
+            raise runtime_error(
                 "permute: number of dimensions in the tensor input does not match the length of "
                 f"the desired ordering of dimensions i.e. input.dim() = {x.rank} is not equal to "
                 f"len(dims) = {len(perm)}"
             )
         if sorted(perm) != list(range(x.rank)):
-            raise RuntimeError("permute(): duplicate dims are not allowed.")
+            raise runtime_error("permute(): duplicate dims are not allowed.")
         return x.with_shape([x.shape[p] for p in perm])
 
     @staticmethod
@@ -239,7 +241,7 @@ class Slice(View):
     ) -> TensorMeta:
         (x,) = metas
         if not len(starts) == len(limits) == len(strides) == x.rank:
-            raise RuntimeError(f"slice: expected {x.rank} starts, limits and strides")
+            raise runtime_error(f"slice: expected {x.rank} starts, limits and strides")
         parts = zip(x.shape, starts, limits, strides, strict=True)
         return x.with_shape([slice_extent(i, *part) for i, part in enumerate(parts)])
 
@@ -384,25 +386,25 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
     shape, m = list(shape), meta(x)
     unknown = [i for i, d in enumerate(shape) if isinstance(d, int) and d == -1]
     if len(unknown) > 1:
-        raise RuntimeError("only one dimension can be inferred")
+        raise runtime_error("only one dimension can be inferred")
     for d in shape:
         if isinstance(d, int) and d < -1:
-            raise RuntimeError(f"invalid shape dimension {d}")
+            raise runtime_error(f"invalid shape dimension {d}")
     if unknown:
         shape[unknown[0]] = 1
         known = m.with_shape(shape).numel
         if isinstance(known, int) and known == 0:
             shape[unknown[0]] = -1
             if not same(m.numel, 0):
-                raise RuntimeError(_invalid(shape, m.numel))
-            raise RuntimeError(
+                raise runtime_error(_invalid(shape, m.numel))
+            raise runtime_error(
                 f"cannot reshape tensor of 0 elements into shape {sizes(shape)} because the "
                 "unspecified dimension size -1 can be any value and is ambiguous"
             )
         found = m.numel // known
         shape[unknown[0]] = -1
         if not same(found * known, m.numel):
-            raise RuntimeError(_invalid(shape, m.numel))
+            raise runtime_error(_invalid(shape, m.numel))
         shape[unknown[0]] = found
     return x if m.shape == tuple(shape) else bind(Reshape, (x,), {"shape": tuple(shape)})
 

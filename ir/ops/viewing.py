@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import index_error, runtime_error, value_error
 from ..op import Value, meta
 from ..sym import (
     Dim,
@@ -33,7 +34,7 @@ def expand(x: Value, sizes: Sequence[Dim]) -> Value:
     for i, d in enumerate(sizes):
         if isinstance(d, int) and d == -1:
             if i < lead:
-                raise RuntimeError(
+                raise runtime_error(
                     f"The expanded size of the tensor (-1) isn't allowed in a leading, "
                     f"non-existing dimension {i}"
                 )
@@ -66,7 +67,7 @@ def flatten(x: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     shape = meta(x).shape
     a, b = normalize_dim(start_dim, len(shape)), normalize_dim(end_dim, len(shape))
     if a > b:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        raise runtime_error("flatten() has invalid args: start_dim cannot come after end_dim")
     if not shape:
         return reshape(x, (1,))
     return reshape(x, (*shape[:a], product(shape[a : b + 1]), *shape[b + 1 :]))
@@ -106,14 +107,14 @@ def narrow(x: Value, dim: int, start: Dim, length: Dim) -> Value:
     """
     shape = meta(x).shape
     if not shape:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+        raise runtime_error("narrow() cannot be applied to a 0-dim tensor.")
     d = normalize_dim(dim, len(shape))
     if isinstance(start, int) and start < 0:
         start = shape[d] + start
     if isinstance(length, int) and length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
+        raise runtime_error("narrow(): length must be non-negative.")
     if less(shape[d], start + length) or less(start, 0):
-        raise RuntimeError(
+        raise runtime_error(
             f"start ({shown(start)}) + length ({shown(length)}) exceeds dimension size "
             f"({shown(shape[d])})."
         )
@@ -127,7 +128,7 @@ def slice(
     shape = meta(x).shape
     d = normalize_dim(dim, len(shape))
     if step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise value_error("step must be greater than zero")
     size = shape[d]
     first = clamped(0 if start is None else start, size)
     last = smax(first, clamped(size if stop is None else stop, size))
@@ -163,11 +164,11 @@ def select(x: Value, dim: int, index: Dim) -> Value:
     """
     shape = meta(x).shape
     if not shape:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+        raise index_error("select() cannot be applied to a 0-dim tensor.")
     d = normalize_dim(dim, len(shape))
     at = shape[d] + index if isinstance(index, int) and index < 0 else index
     if less(at, 0) or not less(at, shape[d]):
-        raise IndexError(
+        raise index_error(
             f"select(): index {shown(index)} out of range for tensor of size {sizes(shape)} at "
             f"dimension {d}"
         )
@@ -181,19 +182,19 @@ def split(x: Value, size: Dim | Sequence[Dim], dim: int = 0) -> tuple[Value, ...
     """
     shape = meta(x).shape
     if not shape:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
+        raise runtime_error("split expects at least a 1-dimensional tensor")
     d = normalize_dim(dim, len(shape))
     whole = shape[d]
     if isinstance(size, int | Expr):
         if isinstance(size, int) and (size < 0 or (size == 0 and whole != 0)):
-            raise RuntimeError(f"split expects split_size be non-negative, but got {size}")
+            raise runtime_error(f"split expects split_size be non-negative, but got {size}")
         count = 1 if size == 0 else max(fixed(-floordiv(-whole, size)), 1)
         size = [*[size] * (count - 1), whole - size * (count - 1)]
     total: Dim = 0
     for s in size:
         total = total + s
     if total != whole:
-        raise RuntimeError(
+        raise runtime_error(
             f"split_with_sizes expects split_sizes to sum exactly to {shown(whole)} (input "
             f"tensor's size at dimension {d}), but got split_sizes={sizes(size)}"
         )
@@ -208,9 +209,9 @@ def chunk(x: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
     """x in at most `chunks` equal parts along `dim`; the last may be smaller."""
     shape = meta(x).shape
     if not shape:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+        raise runtime_error("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        raise runtime_error(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     d = normalize_dim(dim, len(shape))
     part = floordiv(shape[d] + chunks - 1, chunks)
     return split(x, 1 if part == 0 else part, d)

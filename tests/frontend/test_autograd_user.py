@@ -237,3 +237,33 @@ def test_functional_gradients_have_a_history_only_where_something_outside_does(w
     slope.sum().backward()
     assert slope.tolist() == [3, 12]
     assert gradient(x) == [6, 12]
+
+
+class Kept(calque.autograd.Function):
+    """Gives a gradient that it keeps."""
+
+    gradient = calque.tensor([3.0, 4.0])
+
+    @staticmethod
+    def forward(ctx: Any, x: calque.Tensor) -> calque.Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: calque.Tensor) -> calque.Tensor:
+        return Kept.gradient
+
+
+def test_gradients_have_memory_of_their_own() -> None:
+    a, b, seed = leaf(1, 2), leaf(3, 4), calque.tensor([1.0, 2.0])
+    (a + b).backward(seed)
+    assert a.grad is not None
+    a.grad *= 10
+    assert (gradient(a), gradient(b), seed.tolist()) == ([10, 20], [1, 2], [1, 2])
+    total = leaf(1, 2)
+    total.sum().backward()
+    total.grad += calque.tensor([0.0, 1.0])
+    assert gradient(total) == [1, 2]
+    x = leaf(1, 2)
+    Kept.apply(x).sum().backward()
+    x.grad.zero_()
+    assert Kept.gradient.tolist() == [3, 4]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import needs
 from calque.frontend.cli import main
@@ -33,6 +34,10 @@ class Model(nn.Module):
 def wrong(x):
     y = x + 1
     return y @ y
+
+
+def masked(x):
+    return x.masked_fill(x > 0, float("-inf"))
 
 
 model = Model()
@@ -61,8 +66,6 @@ def expected(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def test_trace_writes_the_program_and_its_weights(traced: Path) -> None:
-    from safetensors.numpy import load_file
-
     text = traced.read_text()
     assert "#calque.t<[B, 6]>" in text
     assert 'calque.name = "hidden.weight"' in text
@@ -76,8 +79,6 @@ def test_trace_writes_the_program_and_its_weights(traced: Path) -> None:
 def test_every_stage_runs_as_it_is_written(
     traced: Path, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from safetensors.numpy import load_file
-
     x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
     np.save("x.npy", x)
     assert main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"]) == 0
@@ -98,6 +99,7 @@ def test_a_stage_is_the_end_of_itself(traced: Path, stage: str) -> None:
     assert Path("a.mlir").read_text() == Path("b.mlir").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.* it sums no products")
 @pytest.mark.parametrize("stage", ["graph", "linalg"])
 def test_an_edited_dump_runs_as_edited(traced: Path, stage: str) -> None:
     np.save("x.npy", np.full((2, 6), -1.0, np.float32))
@@ -207,7 +209,31 @@ WRONG = {
     "run m.mlir --input f32[?x6]": "random data needs sizes that are numbers",
     "run m.mlir --input absent.npy": "absent.npy: No such file or directory",
     "run m.mlir --input i64[3x6]": "x is f32, not int64",
-    "run m.mlir --input f32[3x6] --input f32[1]": "2 inputs are given, 1 are taken",
+    "run m.mlir --input f32[3x6] --input f32[1]": "2 inputs given, 1 taken",
+    "run m.mlir --input f32[900000000000x6]": "Unable to allocate",
+    "run m.mlir --input f32[99999999999999999999x6]": "more elements than memory has addresses",
+    "run m.mlir --input f32[99999999999999999999999x0]": "more elements than memory has addresses",
+    "trace cli_model:model --input f32[99999999999999999999x6]": "more elements than memory has",
+    "run m.mlir --input text.npy": "text.npy: arrays of <U1 are not supported",
+    "run m.mlir --input empty.npy": "empty.npy: ",
+    "run m.mlir --input narrow.npy": "narrow.npy: x: expected shape (B, 6), got (2, 3)",
+    "run m.mlir --input f32[3x6] --output .": "--output .: this is a folder",
+    "run m.mlir --input f32[3x6] --output a --output b": "has 1 result, not 2 --output files",
+    "run m.mlir --input f32[3x6] --output a --output a": "--output a is given twice",
+    "run m.mlir --input f32[3x6] --output absent/a": "--output absent/a: there is no folder absent",
+    "run m.mlir --input f32[3x6] --weights part.safetensors": (
+        "part.safetensors lacks hidden.bias, out.weight, out.bias, which no --input gives either"
+    ),
+    "run cli_model:model --input f32[3x6] --weights part.safetensors": "part.safetensors lacks",
+    "run m.mlir --nonsense": "unrecognized arguments: --nonsense; `calque run --help` tells",
+    "run": "the following arguments are required: program; `calque run --help` tells",
+    "trace": "the following arguments are required: object",
+    "compile m.mlir --emit nonsense": "argument --emit: invalid choice: 'nonsense'",
+    "demo --nonsense": "unrecognized arguments: --nonsense; `calque demo --help` tells",
+    "opt m.mlir --nonsense": "unrecognized arguments: --nonsense; `calque opt --help` tells",
+    "opt empty.mlir": "empty.mlir: there is no program in it",
+    "run empty.mlir": "empty.mlir: there is no program in it",
+    "compile empty.mlir": "empty.mlir: there is no program in it",
     "compile kernel.mlir --emit graph": "the module is past the graph stage already",
     "run m.mlir --weights bad.mlir": "bad.mlir is not a safetensors file",
 }
@@ -240,12 +266,69 @@ def test_mistakes_are_told_in_one_line(
         "  %0 = linalg.fill reads(%c : f32) outs(%x : tensor<2xf32>) -> tensor<2xf32>\n"
         "  func.return %0 : tensor<2xf32>\n}\n"
     )
+    Path("empty.mlir").write_text("// nothing\n")
+    Path("empty.npy").touch()
+    np.save("text.npy", np.array(["a"]))
+    np.save("narrow.npy", np.zeros((2, 3), np.float32))
+    save_file({"hidden.weight": np.zeros((4, 6), np.float32)}, "part.safetensors")
     main(["compile", "m.mlir", "-o", "kernel.mlir"])
     capsys.readouterr()
     assert main(command.split()) == 2
     err = capsys.readouterr().err
     assert WRONG[command] in err
     assert len(err.splitlines()) == 1, err
+
+
+def test_weights_that_fit_nothing_are_told(
+    traced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file("m.safetensors")
+    save_file({**weights, "other": np.zeros(2, np.float32)}, "more.safetensors")
+    assert main(["run", "m.mlir", "--input", "f32[2x6]", "--weights", "more.safetensors"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "more.safetensors: the program takes no other\n"
+    assert "random" not in out
+
+
+def test_python_objects_run_with_the_weights_asked_for(traced: Path) -> None:
+    weights = {k: v + 1 for k, v in load_file("m.safetensors").items()}
+    save_file(weights, "other.safetensors")
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    command = ["run", "cli_model:model", "--input", "x.npy", "--output", "y"]
+    assert main([*command, "--weights", "other.safetensors"]) == 0
+    np.testing.assert_allclose(np.load("y"), expected(weights, x), rtol=1e-5, atol=1e-5)
+
+
+def test_results_are_written_to_the_file_named(traced: Path) -> None:
+    """Whole or not at all, and to nothing else."""
+    before = set(Path().iterdir())
+    command = ["run", "m.mlir", "--input", "f32[2x6]", "--output"]
+    assert main([*command, "y"]) == 0
+    assert main([*command, "/dev/null"]) == 0
+    assert not Path("/dev/null").is_file()
+    assert set(Path().iterdir()) - before == {Path("y")}
+    assert np.load("y").shape == (2, 3)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    from calque.frontend.files import replaced
+
+    file = tmp_path / "y"
+    file.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replaced(file) as out:
+        out.write(b"half")
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ["y"]
+    assert file.read_text() == "old"
+
+
+def test_an_interrupt_while_a_command_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("calque.frontend.cli._command", interrupted)
+    assert main(["demo"]) == 130
 
 
 def test_weights_that_are_missing_are_told(
@@ -257,10 +340,8 @@ def test_weights_that_are_missing_are_told(
     assert [line.endswith("random: no weights") for line in lines] == [False] + [True] * 4
 
 
-@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
-def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
-    """In a process that nothing but the entry point told of calque."""
-    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+def xdsl_opt(file: str) -> str:
+    """What xDSL's tool prints, in a process that nothing but the entry point told of calque."""
     if not entry_points(group="xdsl.universe", name="calque"):  # a checkout that is not installed
         info = Path("calque-0.dist-info")
         info.mkdir()
@@ -269,11 +350,32 @@ def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
     code = "from xdsl.tools.xdsl_opt import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run(
-        [sys.executable, "-c", code, "s.mlir"],
+        [sys.executable, "-c", code, file],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == Path("s.mlir").read_text().strip()
+    return run.stdout.strip()
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_xdsl_reads_what_calque_prints(traced: Path, stage: str) -> None:
+    main(["compile", "m.mlir", "--emit", stage, "-o", "s.mlir"])
+    assert xdsl_opt("s.mlir") == Path("s.mlir").read_text().strip()
+
+
+@pytest.mark.parametrize("stage", ["graph", "linalg", "kernel"])
+def test_infinities_stay_infinite(
+    folder: Path, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the text of every stage, through either tool."""
+    main(["trace", "cli_model:masked", "--input", "f32[3x64]", "-o", "q.mlir"])
+    main(["compile", "q.mlir", "--emit", stage, "-o", "s.mlir"])
+    text = Path("s.mlir").read_text().strip()
+    assert "0xff800000" in text
+    assert xdsl_opt("s.mlir") == text
+    capsys.readouterr()
+    assert main(["opt", "s.mlir"]) == 0
+    assert capsys.readouterr().out.strip() == text
 
 
 def test_files_may_be_called_anything(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,17 +270,6 @@ def test_compiled_functions_are_copied() -> None:
     assert copy.deepcopy(f)(calque.ones(2)).tolist() == [2, 2]
 
 
-def test_mistakes_are_told_with_the_users_line() -> None:
-    def mistaken(x: Any) -> Any:
-        y = x + 1
-        return y @ y
-
-    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied") as raised:
-        C(mistaken)(calque.ones(2, 3))
-    line = mistaken.__code__.co_firstlineno + 2
-    assert raised.value.__notes__ == [f"while mistaken was compiled, at {__file__}:{line}"]
-
-
 def test_what_the_caller_names_is_no_part_of_the_program() -> None:
     """Views that are results are looked at after the function has returned."""
     global turn

@@ -85,3 +85,18 @@ def test_value_and_grad() -> None:
     third = calque.grad(calque.grad(calque.grad(fifth)))
     assert third(calque.tensor(2.0)).item() == 240.0
     assert calque.compile(third)(calque.tensor(2.0)).item() == 240.0
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+def test_there_is_a_class_for_each_position(wrap: Any) -> None:
+    loss = wrap(calque.nn.functional.cross_entropy)
+    for shape, classes in (((4, 3), 2), ((4, 3), 5)):
+        with pytest.raises(ValueError, match="to match target batch_size"):
+            loss(calque.ones(*shape), calque.zeros(classes, dtype=calque.int64))
+    with pytest.raises(RuntimeError, match="Expected target size"):
+        loss(calque.ones(2, 3, 5), calque.zeros(2, 4, dtype=calque.int64))
+
+
+def test_constants_without_elements() -> None:
+    made = calque.compile(lambda x: calque.tensor([[]]) + x)(calque.ones(1, 1))
+    assert made.shape == (1, 0)

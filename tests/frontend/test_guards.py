@@ -188,3 +188,45 @@ def test_tensors_kept_from_one_call_to_the_next_are_refused() -> None:
     f(calque.ones(2))
     with pytest.raises(RuntimeError, match="used outside of the function"):
         f(calque.ones(2))
+
+
+LOOKS: dict[str, Any] = {
+    "item": lambda x, n: x * n.item(),
+    "slice": lambda x, n: x[:n],
+    "branch": lambda x, n: x * 2 if int(n) > 1 else x + 0,
+    "tolist": lambda x, n: x[n.tolist()],
+    "one_hot": lambda x, n: calque.nn.functional.one_hot(n) * x.sum(),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_data_that_python_looks_at_are_guarded(name: str) -> None:
+    n, x = calque.tensor([1]), calque.tensor([1.0, 2.0, 3.0])
+    f = calque.compile(lambda x: LOOKS[name](x, n))
+    for values in ([1], [1], [2]):
+        if n.tolist() != values:
+            n.copy_(calque.tensor(values))
+        assert f(x).tolist() == LOOKS[name](x, n).tolist()
+    assert f.compiles == 2
+    assert "the data of" in f.explain()
+
+
+def test_a_mask_that_is_captured_is_guarded() -> None:
+    mask, x = calque.tensor([True, False, True]), calque.tensor([1.0, 2.0, 3.0])
+    f = calque.compile(lambda x: x[mask] * 2)
+    assert f(x).tolist() == [2, 6]
+    mask[1] = True
+    assert f(x).tolist() == [2, 4, 6]
+
+
+def test_data_that_the_program_has_written_cannot_be_looked_at() -> None:
+    count = calque.tensor(0)
+
+    @calque.compile
+    def f(x: Any) -> Any:
+        count.add_(1)
+        return x * count.item()
+
+    with pytest.raises(RuntimeError, match=r"item\(\) of a traced tensor .* has no data"):
+        f(calque.ones(2))
+    assert count.item() == 0

@@ -22,7 +22,7 @@ def test_kernels_are_reported_with_lines_operations_and_bytes() -> None:
     operations = 2 * 64 * 16 * 8 + 2 * 64 * 8
     read, written = 4 * (64 * 16 + 16 * 8 + 8), 4 * 64 * 8
     cost = f"{operations:,} operations, {read:,} bytes read, {written:,} bytes written"
-    assert lines[0] == "layer: 3 inputs, 1 results"
+    assert lines[0] == "layer: 3 inputs, 1 result"
     assert lines[1] == f"kernels: 1, with {cost} at B=64"
     assert lines[2] == f"  k0_matmul_add_relu [matmul]: {cost}"
     assert lines[3] == "    matmul, broadcast_to, add, relu"

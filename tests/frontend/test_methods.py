@@ -119,6 +119,7 @@ CASES: dict[str, Case] = {
     "flatten": (lambda x: x.flatten(), lambda x: x.reshape(-1), (X,)),
     "unflatten": (lambda x: x.unflatten(1, (2, -1)), lambda x: x.reshape(3, 2, 2), (X,)),
     "expand": (lambda x: x[:1].expand(5, -1), lambda x: np.broadcast_to(x[:1], (5, 4)), (X,)),
+    "tile": (lambda x: x.tile((2,)), lambda x: np.tile(x, 2), (X,)),
     "repeat": (lambda x: x.repeat(2, 1, 3), lambda x: np.tile(x, (2, 1, 3)), (X,)),
     "flip": (lambda x: x.flip(0, 1), lambda x: x[::-1, ::-1], (X,)),
     "chunk": (lambda x: x.chunk(3, 1), lambda x: (x[:, :2], x[:, 2:]), (X,)),
@@ -245,7 +246,7 @@ def test_clone_has_its_own_memory_and_a_gradient() -> None:
 
 WRONG: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
     "mean of integers": (lambda x: x.long().mean(), RuntimeError, "floating point"),
-    "float into int": (lambda x: x.long().add_(0.5), RuntimeError, "result type float32 can't be"),
+    "float into int": (lambda x: x.long().add_(0.5), RuntimeError, "result type Float can't be"),
     "larger result": (lambda x: x[0].clone().add_(x), RuntimeError, "doesn't match the broadcast"),
     "mask dtype": (lambda x: x.masked_fill(x, 0), RuntimeError, "boolean masks"),
     "fill with many": (lambda x: x.fill_(x), RuntimeError, "0-dimension value tensor"),
@@ -256,7 +257,12 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
     "norm": (lambda x: x.norm("nuc"), RuntimeError, "norm of order 'nuc'"),
     "split": (lambda x: x.split([1, 1], 1), RuntimeError, "split"),
     "squeeze dim": (lambda x: x.squeeze(5), IndexError, "Dimension out of range"),
+    "size of a dim": (lambda x: x.size(5), IndexError, "Dimension out of range"),
     "index": (lambda x: x[7], IndexError, "out of bounds"),
+    "float index": (lambda x: x[1.0], IndexError, "only integers, slices"),
+    "no step": (lambda x: calque.arange(0, 3, 0), RuntimeError, "step must be nonzero"),
+    "other way": (lambda x: calque.arange(1, 0), RuntimeError, "inconsistent with step sign"),
+    "gradient": (lambda x: setattr(x, "grad", x[0]), RuntimeError, "assign a gradient of size"),
     "leaf": (lambda x: x.requires_grad_().add_(1), RuntimeError, "a leaf Variable"),
     "item": (lambda x: x.item(), RuntimeError, "cannot be converted to Scalar"),
 }
@@ -267,6 +273,20 @@ def test_mistakes(name: str) -> None:
     wrong, error, message = WRONG[name]
     with pytest.raises(error, match=message):
         wrong(calque.tensor(X))
+
+
+def test_comparison_with_none_is_pythons() -> None:
+    x: Any = calque.tensor(X)
+    assert (x == None) is False  # noqa: E711
+    assert (x != None) is True  # noqa: E711
+
+
+def test_flags_are_filled_with_numbers() -> None:
+    flags = calque.tensor([True, True, False])
+    assert flags.masked_fill_(flags, 0).tolist() == [False, False, False]
+    assert flags.dtype is calque.bool
+    filled = flags.masked_fill(~flags, 2)
+    assert filled.dtype is calque.bool and filled.tolist() == [True, True, True]
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, calque.compile])

@@ -43,6 +43,33 @@ def test_the_table_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
             assert part in row
 
 
+def test_results_are_named_as_they_are_used(capsys: pytest.CaptureFixture[str]) -> None:
+    def running(x: Any) -> Any:
+        first, _ = calque.scan(lambda c, y: (c + y, c * y), calque.zeros(4), x)
+        return first.cos() + first.T.reshape(2, 2).sum(0, keepdim=True).sum()
+
+    program = calque.trace(running, calque.randn(3, 4))
+    by_name = {node.name: node for node in program.nodes}
+    known: set[str] = set()
+    for node in program.nodes:
+        for arg in node.args:
+            assert arg.partition("[")[0] in known
+        known.add(node.name)
+    assert len(known) == len(program.nodes)
+    assert by_name["cos"].args == ("scan[0]",)
+    assert by_name["reshape"].kwargs == {"shape": (2, 2)}
+    assert by_name["sum"].kwargs == {"dims": (0,), "keepdim": True}
+    program.print_tabular()
+    table = capsys.readouterr().out
+    assert "(scan[0])" in table
+    assert "shape=[2, 2])" in table
+    assert "dims=[0], keepdim=True)" in table
+
+
+def test_nodes_are_a_tuple() -> None:
+    assert isinstance(calque.trace(Model(), calque.randn(4, 3)).nodes, tuple)
+
+
 def test_open_sizes_need_no_example_where_one_outgrows_the_other() -> None:
     """The parts of (B, T, 6) are where the steps of one are less than those of another."""
 

@@ -11,8 +11,23 @@ import pytest
 
 import calque
 from calque.frontend.cli import main
+from calque.frontend.stages import step_done
 from calque.ir.text import from_text, to_text
 from calque.ir.verify import verify
+
+
+def test_kernels_without_inputs_are_not_taken_for_loops(tmp_path: Path) -> None:
+    file = tmp_path / "seven.mlir"
+    file.write_text(
+        "func.func @main(%out: memref<3xf32>, %arena: memref<?xi8>) attributes {calque.plan = []} {"
+        "\n  func.call @k(%out) : (memref<3xf32>) -> ()\n  func.return\n}\n"
+        "func.func private @k(%out: memref<3xf32>) attributes {calque.kernel} {\n"
+        "  %0 = arith.constant 7.0 : f32\n  %1 = tensor.empty() : tensor<3xf32>\n"
+        "  %2 = linalg.fill ins(%0 : f32) outs(%1 : tensor<3xf32>) -> tensor<3xf32>\n"
+        "  bufferization.materialize_in_destination %2 in restrict writable %out"
+        " : (tensor<3xf32>, memref<3xf32>) -> ()\n  func.return\n}\n"
+    )
+    assert step_done(from_text(file.read_text())) == "plan-memory"
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -32,6 +47,23 @@ def test_every_program_is_dumped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert {f"{s}.mlir" for s in ("input", "cse", "graph", "linalg", "kernel")} <= set(files)
         assert "define" in files["llvm.ll"]
         assert "ret" in files["asm.s"]
+
+
+def test_dumps_are_called_after_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = calque.tensor([1.0, 2.0, 3.0], dtype=calque.float64, requires_grad=True)
+
+    @calque.compile
+    def shifted(x: calque.Tensor) -> calque.Tensor:
+        return (x.sin() + 1).sum()
+
+    monkeypatch.setenv("CALQUE_DUMP", str(tmp_path / "dump"))
+    loss = shifted(x)
+    loss.backward()
+    names = [folder.name for folder in sorted((tmp_path / "dump").iterdir())]
+    assert [name[:4] for name in names] == [f"{i:04d}" for i in range(len(names))]
+    titles = [name[5:] for name in names]
+    assert {"shifted", "shifted-backward"} <= set(titles)
+    assert all(t.startswith(("shifted", "eager-")) for t in titles)
 
 
 def test_dumps_of_a_fresh_process_are_programs(

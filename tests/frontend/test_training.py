@@ -133,3 +133,27 @@ def test_gradients_accumulate_over_small_batches() -> None:
         for i in range(4):
             go(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
         np.testing.assert_allclose(model.weight.grad.numpy(), whole, rtol=1e-5)
+
+
+DIFFERENCES: dict[str, Callable[[Any], Any]] = {
+    "differences": lambda x: x[1:] - x[:-1],
+    "every second": lambda x: x[::2].mean(0),
+    "last part": lambda x: x.split(2)[-1],
+    "joined": lambda x: calque.cat([x, x[:1]], 0).t() @ x.new_ones(x.shape[0] + 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_gradients_of_sizes_that_outputs_do_not_have(name: str) -> None:
+    """What the backward program receives has n - 1 rows, say, and none that tells n."""
+    f = DIFFERENCES[name]
+    compiled = calque.compile(f)
+    for n in (3, 4, 6, 5):
+        data = np.random.default_rng(n).standard_normal((n, 3)).astype(np.float32)
+        grads = []
+        for run in (f, compiled):
+            x = calque.tensor(data, requires_grad=True)
+            run(x).sum().backward()
+            assert x.grad is not None
+            grads.append(x.grad.numpy())
+        np.testing.assert_array_equal(*grads)

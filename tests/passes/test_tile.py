@@ -243,7 +243,7 @@ def test_an_operation_without_schedule_is_named() -> None:
 
 def test_a_hero_that_the_body_does_not_keep() -> None:
     text = kernel([("x", "4xf32")], [("out", "4xf32")], "", "matmul").replace("%rout", "%tx")
-    with pytest.warns(HeroWarning, match='@k has the hero "matmul" but reduces nothing'):
+    with pytest.warns(HeroWarning, match='@k has the hero "matmul", but it reduces nothing'):
         k = Tiled(text)
     x, out = random(4), np.zeros(4, "f4")
     assert k(x, out) == 0

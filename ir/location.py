@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-import traceback
 from types import CodeType, FrameType
 
 _PACKAGE = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
@@ -14,6 +13,7 @@ _OWN = tuple(
     for folder in ("ir", "passes", "codegen", "runtime", "frontend")
 )
 _LIBRARIES = ("<frozen", *(sysconfig.get_path(p) for p in ("stdlib", "purelib", "platlib")))
+_COMMAND = os.path.join(_PACKAGE, "frontend", "cli.py")
 _ours: dict[str, bool] = {}
 
 
@@ -30,6 +30,11 @@ def is_library(filename: str) -> bool:
     return filename.startswith(_LIBRARIES) or is_ours(filename)
 
 
+def is_command(filename: str) -> bool:
+    """Whether a source file is the command line's: what calls it is not the user's program."""
+    return is_ours(filename) and os.path.realpath(filename) == _COMMAND
+
+
 def user_frame(within: CodeType | None = None) -> FrameType | None:
     """The innermost frame that is not calque's, None where there is none (called by `within`)."""
     frame: FrameType | None = sys._getframe(1)
@@ -38,10 +43,3 @@ def user_frame(within: CodeType | None = None) -> FrameType | None:
             return None
         frame = frame.f_back
     return frame
-
-
-def user_line(error: BaseException) -> str:
-    """`file:line` of the innermost frame of an error that is the user's, empty without one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not is_ours(f.filename)]
-    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
