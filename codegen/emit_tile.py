@@ -70,19 +70,9 @@ def matmul(e: Emitter, op: tile.MatmulOp) -> None:
         column=column,
         masked=bool(op.masked.value.data),
         prefetch=op.prefetch.value.data,
-        ahead=_ahead(e, op),
     )
     looped = block is not None and not _is_light(block)
     registertile.matmul(e.f, described, None if block is None else epilogue, looped)
-
-
-def _ahead(e: Emitter, op: tile.MatmulOp) -> registertile.Ahead | None:
-    if not op.ahead or op.step is None:
-        return None
-    m = e.memrefs[op.ahead[0]]
-    row, column, width = e.operands(op.ahead[1:])
-    at = m.at(m.address(e.f, [row, column], inbounds=False))
-    return registertile.Ahead(at, width, op.step.value.data)
 
 
 def _width(e: Emitter, op: tile.MatmulOp, kind: str, nr: int) -> int:

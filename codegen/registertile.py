@@ -23,16 +23,6 @@ results, and returns the vector to store."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """What is asked for meanwhile: `step` elements with each step of k, of rows of which
-    `width` (i64) elements count, from `matrix.ptr` on."""
-
-    matrix: MemRef
-    width: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
 class Tile:
     """A tile to be written.
 
@@ -54,7 +44,6 @@ class Tile:
     column: str
     masked: bool
     prefetch: int
-    ahead: Ahead | None = None
 
     @property
     def vectors(self) -> range:
@@ -84,12 +73,10 @@ def _sums(f: Fn, tile: Tile, masks: list[str] | None) -> list[str]:
     a_step, b_step = tile.a.strides[1], tile.b.strides[0]
     bases = _row_bases(f, tile)
     carried = [("ptr", base) for base in bases] + [("ptr", tile.b.ptr)]
-    if tile.ahead is not None:
-        carried += [("ptr", tile.ahead.matrix.ptr), ("i64", "0")]
     starts = len(carried)
     carried += [(ty, first)] * (tile.mr * nv)
     with f.loop("0", tile.k, carried=carried) as loop:
-        pointers, b_row = loop.args[: len(bases)], loop.args[len(bases)]
+        pointers, b_row = loop.args[: starts - 1], loop.args[starts - 1]
         sums = loop.args[starts:]
         row_of_b = _load_b(f, tile, b_row, masks)
         elements = _load_a(f, tile, pointers)
@@ -100,22 +87,8 @@ def _sums(f: Fn, tile: Tile, masks: list[str] | None) -> list[str]:
             following += [f.fma(ty, factor, b, total) for b, total in pairs]
         moved = [f.gep(tile.a.element, p, a_step, inbounds=False) for p in pointers]
         moved.append(f.gep(tile.b.element, b_row, b_step, inbounds=False))
-        if tile.ahead is not None:
-            moved += _ask_ahead(f, tile.ahead, *loop.args[starts - 2 : starts])
         loop.yield_([*moved, *following])
     return loop.results[starts:]
-
-
-def _ask_ahead(f: Fn, ahead: Ahead, row: str, column: str) -> tuple[str, str]:
-    """Ask for an element's line, for the second level of the caches; the row and the column of
-    the next step."""
-    kind = ahead.matrix.element
-    f.prefetch(f.gep(kind, row, column, inbounds=False), locality=2)
-    following = f.add("i64", column, str(ahead.step))
-    beyond = f.icmp("sge", "i64", following, ahead.width)
-    below = f.gep(kind, row, ahead.matrix.strides[0], inbounds=False)
-    rest = f.sub("i64", following, ahead.width)
-    return f.select("ptr", beyond, below, row), f.select("i64", beyond, rest, following)
 
 
 GROUP = 4

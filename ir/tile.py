@@ -34,14 +34,13 @@ from xdsl.irdl import (
     eq,
     irdl_op_definition,
     operand_def,
-    opt_prop_def,
     prop_def,
     region_def,
     result_def,
     traits_def,
     var_operand_def,
 )
-from xdsl.parser import Parser, UnresolvedOperand
+from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import (
     HasParent,
@@ -72,9 +71,6 @@ class MatmulOp(IRDLOperation):
     of B are not read, those of C are not written. `prefetch` is the distance, in steps of k, at
     which B is prefetched (0: not at all).
 
-    `ahead`, a matrix, what is asked for meanwhile because a later tile wants it, is read row by
-    row from an element on, `width` elements of each row and `step` of them with each step of k.
-
     The epilogue, if any, is applied to each vector of the result before it is stored. It takes
     the row and the column in C of the vector's first lane, and the vector.
     """
@@ -93,12 +89,10 @@ class MatmulOp(IRDLOperation):
     k = operand_def(_INDEX)
     n = operand_def(_INDEX)
     acc = operand_def(i1)
-    ahead = var_operand_def()  # nothing, or matrix, row, column, width
     mr = prop_def(IntegerAttr)
     nr = prop_def(IntegerAttr)
     masked = prop_def(BoolAttr)
     prefetch = prop_def(IntegerAttr)
-    step = opt_prop_def(IntegerAttr)
     epilogue = region_def()
 
     traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
@@ -116,23 +110,17 @@ class MatmulOp(IRDLOperation):
         nr: int,
         masked: bool = False,
         prefetch: int = 0,
-        ahead: Sequence[SSAValue] = (),
-        step: int = 0,
         epilogue: Region | None = None,
     ) -> MatmulOp:
-        """Build the op; each matrix is (memref, row index, column index), `ahead` has the width
-        as well."""
-        properties: dict[str, Attribute] = {
-            "mr": IntegerAttr(mr, i64),
-            "nr": IntegerAttr(nr, i64),
-            "masked": BoolAttr.from_bool(masked),
-            "prefetch": IntegerAttr(prefetch, i64),
-        }
-        if ahead:
-            properties["step"] = IntegerAttr(step, i64)
+        """Build the op; each matrix is (memref, row index, column index)."""
         return MatmulOp.create(
-            operands=[*a, *b, *c, k, n, acc, *ahead],
-            properties=properties,
+            operands=[*a, *b, *c, k, n, acc],
+            properties={
+                "mr": IntegerAttr(mr, i64),
+                "nr": IntegerAttr(nr, i64),
+                "masked": BoolAttr.from_bool(masked),
+                "prefetch": IntegerAttr(prefetch, i64),
+            },
             regions=[Region() if epilogue is None else epilogue],
         )
 
@@ -151,7 +139,6 @@ class MatmulOp(IRDLOperation):
                 raise VerifyException(f"{name} must have unit inner stride, but is {memref}")
         if self.mr.value.data < 1 or self.nr.value.data < 1 or self.prefetch.value.data < 0:
             raise VerifyException("mr and nr must be positive, prefetch must not be negative")
-        self._verify_ahead()
         block = self.epilogue_block
         if block is None:
             return
@@ -163,21 +150,6 @@ class MatmulOp(IRDLOperation):
         if not isinstance(last, YieldOp) or [v.type for v in last.arguments] != args[2:]:
             raise VerifyException(f"the epilogue must yield one {args[2]}")
 
-    def _verify_ahead(self) -> None:
-        step = 0 if self.step is None else self.step.value.data
-        if (step > 0) != bool(self.ahead) or (self.step is not None and step < 1):
-            raise VerifyException("ahead and a positive step belong together")
-        if not self.ahead:
-            return
-        memref, *indices = [v.type for v in self.ahead]
-        if (
-            not isinstance(memref, MemRefType)
-            or memref.get_num_dims() != 2
-            or not has_unit_inner_stride(memref)
-            or indices != [_INDEX] * 3
-        ):
-            raise VerifyException("ahead is a matrix with unit inner stride, row, column, width")
-
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         for matrix in (self.operands[0:3], self.operands[3:6], self.operands[6:9]):
@@ -188,25 +160,17 @@ class MatmulOp(IRDLOperation):
         for text, value in (("k=", self.k), (", n=", self.n), (", acc=", self.acc)):
             printer.print_string(text)
             printer.print_ssa_value(value)
-        if self.ahead:
-            matrix, row, column, width = self.ahead
-            printer.print_string(", ahead=")
-            printer.print_ssa_value(matrix)
-            printer.print_string("[")
-            printer.print_list((row, column), printer.print_ssa_value)
-            printer.print_string("], width=")
-            printer.print_ssa_value(width)
         printer.print_op_attributes(self.properties | self.attributes)
         if self.epilogue_block is not None:
             printer.print_string(" epilogue ")
             printer.print_region(self.epilogue)
         printer.print_string(" : ")
-        matrices = (self.a, self.b, self.c, *self.ahead[:1])
-        printer.print_list([m.type for m in matrices], printer.print_attribute)
+        printer.print_list([m.type for m in (self.a, self.b, self.c)], printer.print_attribute)
 
     @classmethod
     def parse(cls, parser: Parser) -> MatmulOp:
-        def matrix() -> tuple[UnresolvedOperand, Sequence[SSAValue]]:
+        matrices = []
+        for _ in range(3):
             memref = parser.parse_unresolved_operand()
             indices = parser.parse_comma_separated_list(
                 Parser.Delimiter.SQUARE, lambda: parser.parse_operand(_INDEX)
@@ -214,9 +178,7 @@ class MatmulOp(IRDLOperation):
             if len(indices) != 2:
                 parser.raise_error("expected two indices")
             parser.parse_punctuation(",")
-            return memref, indices
-
-        matrices = [matrix() for _ in range(3)]
+            matrices.append((memref, indices))
         scalars = []
         for keyword, ty in (("k", _INDEX), ("n", _INDEX), ("acc", i1)):
             if scalars:
@@ -224,30 +186,21 @@ class MatmulOp(IRDLOperation):
             parser.parse_keyword(keyword)
             parser.parse_punctuation("=")
             scalars.append(parser.parse_operand(ty))
-        widths: list[SSAValue] = []
-        if parser.parse_optional_punctuation(","):
-            parser.parse_keyword("ahead")
-            parser.parse_punctuation("=")
-            matrices.append(matrix())
-            parser.parse_keyword("width")
-            parser.parse_punctuation("=")
-            widths.append(parser.parse_operand(_INDEX))
         attributes = parser.parse_optional_attr_dict()
-        names = ("mr", "nr", "masked", "prefetch", "step")
+        names = ("mr", "nr", "masked", "prefetch")
         properties = {name: attributes.pop(name) for name in names if name in attributes}
         epilogue = Region()
         if parser.parse_optional_keyword("epilogue"):
             epilogue = parser.parse_region()
         parser.parse_punctuation(":")
         types = parser.parse_comma_separated_list(Parser.Delimiter.NONE, parser.parse_type)
-        if len(types) != len(matrices):
-            parser.raise_error("expected the types of A, B, C and of what is ahead")
-        operands: list[SSAValue] = []
-        for number, ((memref, indices), ty) in enumerate(zip(matrices, types, strict=True)):
-            operands += scalars if number == 3 else []
-            operands += [parser.resolve_operand(memref, ty), *indices]
+        if len(types) != 3:
+            parser.raise_error("expected the types of A, B and C")
+        operands = []
+        for (memref, indices), memref_type in zip(matrices, types, strict=True):
+            operands += [parser.resolve_operand(memref, memref_type), *indices]
         return cls.create(
-            operands=[*operands, *(widths or scalars)],
+            operands=operands + scalars,
             properties=properties,
             attributes=attributes,
             regions=[epilogue],

@@ -37,11 +37,7 @@ class Blocks:
     """Sizes of blocks: the register tile is `mr` rows of `nr` columns (`width` to a vector); a
     task computes `nc` columns and `tiles` register tiles of rows; A, where it is copied, is so for
     `group` register tiles at a time; where the number of rows is open, tasks share them in a
-    multiple of `shares`; of the loop that is kept inside of a task it does `kept` iterations.
-
-    A task copies all its panels of B and then runs down its rows, or, `by_panel`, runs down its
-    rows for one panel after the other and asks for the next panel's memory meanwhile. Few rows
-    want the latter: there, fetching B would take longer than anything else."""
+    multiple of `shares`; of the loop that is kept inside of a task it does `kept` iterations."""
 
     mr: int
     nr: int
@@ -50,7 +46,6 @@ class Blocks:
     tiles: int
     group: int
     shares: int = 1
-    by_panel: bool = False
     kept: int = 1
 
 
@@ -58,8 +53,7 @@ class Blocks:
 class Sizes:
     """What is known of a product: rows, columns, length of the sums (None: not known), products
     of the same shape beside each other, bytes of an element, what the copy of a vector of A and
-    of B costs (0 where it is read in place), whether the sums are kept in scratch, and whether
-    B lies in memory as it is, so that it can be asked for ahead."""
+    of B costs (0 where it is read in place), and whether the sums are kept in scratch."""
 
     m: int | None
     n: int | None
@@ -69,7 +63,6 @@ class Sizes:
     a: int
     b: int
     scratch: bool = False
-    ahead: bool = False
 
 
 def k_most(k: int | None) -> int:
@@ -92,26 +85,19 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
         while nr > width and nr - width >= s.n:
             nr -= width
     depth = k_most(s.k)
+    panel = depth * nr * s.itemsize
+    most = max(1, min(blocking.columns // nr, target.l2 // 2 // panel))
     strip = depth * -(-mr // width) * width * s.itemsize
     candidates = [
         Blocks(mr, nr, width, panels * nr, tiles, max(1, min(tiles, target.l2 // 8 // strip)),
-               _shares(s, target, panels * nr), by_panel)
-        for by_panel in (False, True)
-        for panels, tiles in _partitions(s, mr, nr, blocking, target, by_panel)
+               _shares(s, target, panels * nr))
+        for panels, tiles in _partitions(s, mr, nr, most, blocking.row_tiles)
     ]  # fmt: skip
     return min(candidates, key=lambda blocks: _cost(s, target, blocks))
 
 
-def _partitions(
-    s: Sizes, mr: int, nr: int, blocking: Blocking, target: Target, by_panel: bool
-) -> Iterator[tuple[int, int]]:
-    """Panels of columns and register tiles of rows to a task, all about equal. What is read
-    again and again has to stay in the cache: all panels, or the rows of A."""
-    if by_panel and not s.ahead:
-        return
-    cache = target.l2 // 2 // (k_most(s.k) * s.itemsize)
-    most, row_tiles = blocking.columns // nr, blocking.row_tiles
-    most = max(1, most if by_panel else min(most, cache // nr))
+def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:
+    """Panels of columns and register tiles of rows to a task, all about equal."""
     columns = -(-(s.n or ASSUMED) // nr)
     wide = {_even(columns, panels) for panels in range(1, most + 1)}
     if s.m is None:
@@ -123,8 +109,7 @@ def _partitions(
             long |= {-(-rows // tasks) for tasks in range(1, MOST_STRIPS + 1)}
     for panels in wide if s.n else {most}:
         for tiles in long:
-            if not by_panel or tiles * mr <= cache:
-                yield panels, tiles
+            yield panels, tiles
 
 
 def _even(count: int, most: int) -> int:
@@ -153,6 +138,5 @@ def _cycles(s: Sizes, target: Target, blocks: Blocks, m: int) -> float:
     tasks = s.outer * -(-(s.n or ASSUMED) // blocks.nc) * strips
     sums = -(-k // k_most(s.k))
     compute = tiles * columns / blocks.nr * (k * blocks.mr * blocks.nr / width / 2 + TILE * sums)
-    fetch = FETCH * blocks.nr / columns if blocks.by_panel else FETCH
-    packing = k * (columns * (fetch + s.b) + tiles * blocks.mr * (FETCH + s.a)) / width
+    packing = k * (columns * (FETCH + s.b) + tiles * blocks.mr * (FETCH + s.a)) / width
     return -(-tasks // target.threads) * (TASK + compute + packing)

@@ -8,29 +8,33 @@ by tile. What is computed from the product is applied to each vector before it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import i1
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.dialects import arith, memref
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DenseArrayBase,
+    MemRefType,
+    StridedLayoutAttr,
+    i1,
+    i32,
+)
+from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from ...ir.tile import MatmulOp, YieldOp
 from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
 from .expr import INDEX, Const
 from .index import ONE, ZERO, Ix, Space
-from .matrices import matrix_in_memory
 from .nest import write_parallel
-from .numbers import FALSE, NO_FASTMATH, number
+from .numbers import FALSE, NO_FASTMATH, integers, number
 from .packing import Packing, none
-from .product import Product
+from .product import Product, View
+from .shapes import row_major
 from .writer import Lane
 
 PREFETCH = 64
 """How many rows of a packed panel ahead are asked for."""
-
-FEW_TILES = 8
-"""Register tiles of rows that share in asking for memory, where their number is not known."""
 
 Matrix = tuple[SSAValue, SSAValue, SSAValue]
 """A memref with the row and the column where a tile begins."""
@@ -39,15 +43,12 @@ Matrix = tuple[SSAValue, SSAValue, SSAValue]
 @dataclass(frozen=True, slots=True)
 class Part:
     """Products `start` to `start + length` of each sum; `acc` (i1) says whether there were some
-    before, `last` that there are none after. `panel`, of a task that goes panel by panel, is its
-    first column, counted from the task's."""
+    before, `last` that there are none after."""
 
     start: Ix
     length: Ix
     acc: SSAValue
     last: bool
-    panel: Ix | None = None
-    masked: bool = False
 
 
 def write_product(space: Space, e: Emitter, p: Product) -> None:
@@ -65,7 +66,6 @@ class _Writer(Packing):
         self.first_kept = space.loop(p.kept.extent) if p.kept is not None else None
         self.a: SSAValue | None = None
         self.c: SSAValue | None = None
-        self.ahead: SSAValue | None = None
 
     # ---- tasks ----------------------------------------------------------------------------------
 
@@ -135,14 +135,11 @@ class _Writer(Packing):
         """The matrices that are read and written where they are."""
         p = self.p
         if p.a is not None:
-            self.a = matrix_in_memory(self.e, p.a, p.m, p.k.extent)
+            self.a = self._memref(p.a, p.m, p.k.extent)
         if p.b is not None:
-            self.b = matrix_in_memory(self.e, p.b, p.k.extent, p.n)
+            self.b = self._memref(p.b, p.k.extent, p.n)
         if p.out is not None:
-            self.c = matrix_in_memory(self.e, p.out, p.m, p.n)
-        if p.ahead is not None and self.blocks.by_panel:
-            rows, columns = (p.n, p.k.extent) if self.across else (p.k.extent, p.n)
-            self.ahead = matrix_in_memory(self.e, p.ahead, rows, columns)
+            self.c = self._memref(p.out, p.m, p.n)
 
     def _most_rows(self) -> int:
         m, t = self.p.m.constant, self.blocks
@@ -158,13 +155,12 @@ class _Writer(Packing):
                 self.pack_b(part.start, part.length)
             self._tiles(part)
 
-        if self.blocks.by_panel:
-            self._panel_by_panel(part)
-            return
         if p.kept is None or self.first_kept is None:
             add()
             return
-        self._pack_all_of_a(part)
+        first = Ix.of(self.first_row) if p.rows is not None else ZERO
+        rows = self.space.minimum(first + self.rows_per_task, p.m) - first
+        self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, part.start, part.length)
         begin = Ix.of(self.first_kept)
         stop = self.space.minimum(begin + Ix.of(self.blocks.kept), p.kept.extent)
 
@@ -174,24 +170,6 @@ class _Writer(Packing):
             return ()
 
         e.for_((e.index(begin), e.index(stop), e.int_(1)), p.kept, (), one)
-
-    def _pack_all_of_a(self, part: Part) -> None:
-        """What the whole task needs of A."""
-        first = Ix.of(self.first_row) if self.p.rows is not None else ZERO
-        rows = self.space.minimum(first + self.rows_per_task, self.p.m) - first
-        self.a = self.pack_a(self._origin_row(), self._most_rows(), rows, part.start, part.length)
-
-    def _panel_by_panel(self, part: Part) -> None:
-        """Copy a panel of B and run down the rows, for each panel."""
-        if self.p.a is None:
-            self._pack_all_of_a(part)
-
-        def panel(column: Ix, masked: bool) -> None:
-            nr = self._last_columns() if masked else self.blocks.nr
-            self.pack_panel(self.origin_column() + column, nr, part.start, part.length)
-            self._tiles(replace(part, panel=column, masked=masked))
-
-        self._panels(panel)
 
     # ---- rows of tiles --------------------------------------------------------------------------
 
@@ -243,10 +221,10 @@ class _Writer(Packing):
             tiles(a, first, first + rows, first, ZERO)
 
         together = self.blocks.group * mr
-        if p.a is not None:
-            tiles(self.a, start, stop, ZERO, part.start)
-        elif self.a is not None:
+        if p.kept is not None:
             tiles(self.a, start, stop, self._origin_row(), ZERO)
+        elif p.a is not None:
+            tiles(self.a, start, stop, ZERO, part.start)
         else:
             self._every(start, stop, together, group)
 
@@ -262,34 +240,25 @@ class _Writer(Packing):
         self.e.for_(bounds, row, (), lambda _: none(body(Ix.of(row))))
 
     def _row_of_tiles(self, a: Matrix, row: Ix, mr: int, part: Part) -> None:
-        """The tiles of some rows: one for each panel of the task, or for the present one."""
-        if part.panel is not None:
-            self._tile(a, row, part.panel, mr, part, part.masked)
-        else:
-            self._panels(lambda column, masked: self._tile(a, row, column, mr, part, masked))
-
-    def _panels(self, body: Callable[[Ix, bool], None]) -> None:
-        """`body(column, masked)` for each panel of the task, the last of which may be masked."""
-        t, space, n = self.blocks, self.space, self.p.n
-        first = Ix.of(self.first_column)
+        """The tiles of some rows, one for each panel of the task."""
+        e, p, t, space = self.e, self.p, self.blocks, self.space
+        first, n = Ix.of(self.first_column), p.n
         stop = space.minimum(first + Ix.of(t.nc), n)
         if self.single_chunk():
             first, stop = ZERO, n
         columns = stop - first
         full = space.floordiv(columns, Ix.of(t.nr)) * Ix.of(t.nr)
-        self.panel_loop(full, lambda column: body(column, False))
+
+        def panel(column: Ix, masked: bool) -> None:
+            self._tile(a, row, column, mr, part, masked)
+
+        self.panel_loop(full, lambda column: panel(column, False))
         if n.constant is None or n.constant % t.nr:
             some = (columns - full).constant
             if some is None:
-                e = self.e
-                e.if_(e.less(e.index(full), e.index(columns)), lambda: none(body(full, True)))
+                e.if_(e.less(e.index(full), e.index(columns)), lambda: none(panel(full, True)))
             elif some:
-                body(full, True)
-
-    def _last_columns(self) -> int:
-        """Columns of the last panel's tiles: whole vectors."""
-        n, t = self.p.n.constant, self.blocks
-        return t.nr if n is None else -(-(n % t.nr) // t.width) * t.width
+                panel(full, True)
 
     def _tile(
         self,
@@ -305,7 +274,7 @@ class _Writer(Packing):
         assert self.b is not None and self.c is not None
         packed = p.b is None
         if packed:
-            panel = ZERO if t.by_panel else column * Ix.of(self.panel_rows() // t.nr)
+            panel = column * Ix.of(self.panel_rows() // t.nr)
             b = (self.b, e.index(panel), e.int_(0))
         else:
             b = (self.b, e.index(part.start), e.index(self.origin_column() + column))
@@ -315,41 +284,13 @@ class _Writer(Packing):
             c = (self.c, e.index(row - self._origin_row()), e.index(column))
         epilogue = self._epilogue(masked) if part.last else None
         left = e.index(p.n - self.origin_column() - column) if masked else e.int_(t.nr)
-        step = -(-t.nr // self._tiles_of_rows(mr))
-        whole = not masked and mr >= t.mr - 1  # not what is left of the rows or columns
-        ahead = self._ahead(row, column, mr, part, step) if whole and self.ahead else ()
         e.do(
             MatmulOp.get(
                 a, b, c, e.index(part.length), left, part.acc,
-                mr=mr, nr=self._last_columns() if masked else t.nr, masked=masked,
-                prefetch=PREFETCH if packed and not masked else 0,
-                ahead=ahead, step=step, epilogue=epilogue,
+                mr=mr, nr=t.nr, masked=masked,
+                prefetch=PREFETCH if packed and not masked else 0, epilogue=epilogue,
             )
         )  # fmt: skip
-
-    def _ahead(
-        self, row: Ix, column: Ix, mr: int, part: Part, step: int
-    ) -> tuple[SSAValue, SSAValue, SSAValue, SSAValue]:
-        """What a tile asks for of the panel after `column`'s: the tiles of its rows have equal
-        parts of it. Beyond the last panel it is what a neighbor needs."""
-        e, space, nr = self.e, self.space, Ix.of(self.blocks.nr)
-        assert self.ahead is not None
-        first = ZERO if self.p.rows is None else Ix.of(self.first_row)
-        if self.rows_per_task == self.p.m:
-            first = ZERO
-        done = space.floordiv(row - first, Ix.of(mr)) * Ix.of(step)
-        at = self.origin_column() + column + nr
-        if self.across:
-            place = (at + done, part.start, part.length)
-        else:
-            place = (part.start + space.floordiv(done * part.length, nr), at, nr)
-        i, j, width = map(e.index, place)
-        return self.ahead, i, j, width
-
-    def _tiles_of_rows(self, mr: int) -> int:
-        """Register tiles of rows of a task; few where their number is not known."""
-        rows = self.rows_per_task.constant
-        return FEW_TILES if rows is None else -(-rows // mr)
 
     def _origin_row(self) -> Ix:
         return ZERO if self.rows_per_task == self.p.m else Ix.of(self.first_row)
@@ -388,6 +329,38 @@ class _Writer(Packing):
                     e.store(s.memory, s.indices, s.value)
             block.add_op(YieldOp.create(operands=(value,)))
         return Region(block)
+
+    # ---- memory ---------------------------------------------------------------------------------
+
+    def _memref(self, view: View, rows: Ix, columns: Ix) -> SSAValue:
+        """A view as a memref of two dimensions."""
+        e, memory = self.e, view.memory
+        while memory.source is not None:
+            memory = memory.source
+        if (
+            memory.contiguous
+            and not view.offset.terms
+            and memory.shape == (rows, columns)
+            and (view.rows, view.columns) == row_major(memory.shape)
+        ):
+            return memory.memref
+        groups = [[view.offset], [rows, columns], [view.rows, view.columns]]
+        static = [[DYNAMIC_INDEX if (n := x.constant) is None else n for x in g] for g in groups]
+        dynamic = [[e.index(x) for x in g if x.constant is None] for g in groups]
+        offset = static[0][0]
+        layout = StridedLayoutAttr(
+            [None if s == DYNAMIC_INDEX else s for s in static[2]],
+            None if offset == DYNAMIC_INDEX else offset,
+        )
+        segments = [1, *map(len, dynamic)]
+        names = ("static_offsets", "static_sizes", "static_strides")
+        properties: dict[str, Attribute] = {
+            name: integers(s) for name, s in zip(names, static, strict=True)
+        }
+        properties["operandSegmentSizes"] = DenseArrayBase.from_list(i32, segments)
+        type_ = MemRefType(memory.element, static[1], layout)
+        operands = [memory.memref, *dynamic[0], *dynamic[1], *dynamic[2]]
+        return e.put(memref.ReinterpretCastOp, operands, type_, properties)
 
 
 def _k_block(space: Space, k: Ix) -> Ix:

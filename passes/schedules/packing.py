@@ -54,16 +54,9 @@ class Packing:
         return -(-max(1, self.k_most) // nr) * nr
 
     def panels(self) -> SSAValue:
-        """Scratch for the panels of a task, one below the other, or for one of them."""
+        """Scratch for the panels of a task, one below the other."""
         t = self.blocks
-        count = 1 if t.by_panel else t.nc // t.nr
-        return self.alloca(self.p.element, [count * self.panel_rows(), t.nr])
-
-    @property
-    def across(self) -> bool:
-        """Whether vectors of B lie across its rows, so that copying transposes them."""
-        p, width = self.p, self.blocks.width
-        return score(p.columns, width, p.right) < score(p.k, width, p.right)
+        return self.alloca(self.p.element, [t.nc // t.nr * self.panel_rows(), t.nr])
 
     def pack_b(self, start: Ix, length: Ix) -> None:
         """Copy the task's columns of a block of B into panels."""
@@ -71,22 +64,16 @@ class Packing:
         first = self.origin_column()
         stop = p.n if self.single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
         panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr)) * Ix.of(t.nr)
-        if not self.across:
+        if score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right):
             self._pack_rows_of_b(first, panels, start, length)
             return
 
         def panel(column: Ix) -> None:
             row = column * Ix.of(self.panel_rows() // t.nr)
-            self._pack_columns_of_b(first + column, row, t.nr, start, length)
+            for j in range(0, t.nr, t.width):
+                self.pack_across(first + column + Ix.of(j), start, length, row, j)
 
         self.panel_loop(panels, panel)
-
-    def pack_panel(self, column: Ix, nr: int, start: Ix, length: Ix) -> None:
-        """Copy one panel, of `nr` columns from `column` on, for a block of B."""
-        if self.across:
-            self._pack_columns_of_b(column, ZERO, nr, start, length)
-        else:
-            self._pack_rows_of_b(column, Ix.of(nr), start, length)
 
     def _lanes(self, loop: Atom, value: Expr) -> int:
         """Lanes in which a factor is computed along a loop: those of two registers, so that long
@@ -96,10 +83,6 @@ class Packing:
             return width
         same = score(loop, 2 * width, value) == score(loop, width, value)
         return 2 * width if same else width
-
-    def _pack_columns_of_b(self, at: Ix, row: Ix, nr: int, start: Ix, length: Ix) -> None:
-        for j in range(0, nr, self.blocks.width):
-            self.pack_across(at + Ix.of(j), start, length, row, j)
 
     def _pack_rows_of_b(self, first: Ix, panels: Ix, start: Ix, length: Ix) -> None:
         """Row by row of B, which is read in the order in which it lies, into all panels; zeros

@@ -8,7 +8,7 @@ only `b` depends on (columns) and those that both depend on (batches).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type
@@ -40,10 +40,9 @@ class Product:
     """``sum over k of a[m, k] * b[k, n]``, and what becomes of it.
 
     `rows` and `columns` are the loops m and n (m may be missing), `outer` all other loops. `a`
-    and `b` are views if they can be read where they are, else None. `ahead` is a `b` that is
-    copied, as a matrix whose rows are contiguous, be they rows or columns of B. `out` is the
-    result as a matrix of the accumulators' type if the sums may be kept there. `kept` is one of
-    `outer` that stands inside of a task, because a packed A serves all its iterations.
+    and `b` are views if they can be read where they are, else None. `out` is the result as a
+    matrix of the accumulators' type if the sums may be kept there. `kept` is one of `outer` that
+    stands inside of a task, because a packed A serves all its iterations.
     """
 
     result: Result
@@ -57,7 +56,6 @@ class Product:
     element: Attribute
     a: View | None = None
     b: View | None = None
-    ahead: View | None = None
     out: View | None = None
     kept: Atom | None = None
     tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, 1, 1))
@@ -90,8 +88,6 @@ def find_product(
     product.a = _view(product.left, product.rows, product.k, product.element)
     product.b = _view(product.right, product.k, product.columns, product.element)
     if product.b is not None and product.b.columns != ONE:
-        if product.b.rows == ONE:
-            product.ahead = replace(product.b, rows=product.b.columns, columns=ONE)
         product.b = None
     first = product.stores[0]
     if first.memory.element == product.element:
@@ -231,7 +227,7 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
     if p.a is not None and p.a.columns != ONE:
         p.a = None  # a column of each tile: every element would come from another line
     if p.b is not None and (m is None or m >= FEW_ROWS * target.tile_shape[0]):
-        p.ahead, p.b = p.b, None
+        p.b = None
     across = score(p.columns, width, p.right) >= score(p.k, width, p.right)
     outer = 1
     for loop in p.outer:
@@ -240,7 +236,7 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
         m, n, k, outer, bits // 8,
         a=0 if p.a is not None else IN_ORDER + _work(p.left),
         b=0 if p.b is not None else _work(p.right) + (IN_ORDER if across else TRANSPOSED),
-        scratch=p.out is None, ahead=p.ahead is not None,
+        scratch=p.out is None,
     )  # fmt: skip
     return choose(sizes, target, blocking)
 
@@ -274,5 +270,4 @@ def _keep(p: Product, target: Target) -> None:
         tasks *= 1 if loop is p.kept else loop.extent.constant or 1
     count = p.kept.extent.constant
     pieces = -(-4 * target.threads // tasks)
-    p.tile.by_panel = False
     p.tile.kept = 8 if count is None else max(1, -(-count // pieces))

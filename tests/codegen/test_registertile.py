@@ -32,35 +32,25 @@ def source(
     narrow: str = "",
     masked: bool = False,
     prefetch: int = 0,
-    step: int = 0,
     epilogue: str = "",
 ) -> str:
-    """A kernel of one tile at A[1, 2], B[2, 3], C[1, 3]; `a` are the strides of A. With `step`
-    it asks for B ahead, six elements of each row."""
+    """A kernel of one tile at A[1, 2], B[2, 3], C[1, 3]; `a` are the strides of A."""
     element = narrow or dtype
     types = (
         f"memref<?x?x{element}, strided<[{a}]>>",
         f"memref<?x?x{element}, strided<[?, 1]>>",
         f"memref<?x?x{dtype}, strided<[?, 1]>>",
     )
-    ahead, asked, matrix = "", "", ""
-    if step:
-        ahead, asked, matrix = (
-            ", ahead=%b[%c2, %c3], width=%c6",
-            f", step = {step}",
-            f", {types[1]}",
-        )
     return f"""
 func.func private @k(%a: {types[0]}, %b: {types[1]}, %c: {types[2]}, %k: index, %n: index,
                      %acc: i1, %bias: memref<?x{dtype}>) attributes {{calque.kernel}} {{
   %c1 = arith.constant 1 : index
   %c2 = arith.constant 2 : index
   %c3 = arith.constant 3 : index
-  %c6 = arith.constant 6 : index
-  tile.matmul %a[%c1, %c2], %b[%c2, %c3], %c[%c1, %c3], k=%k, n=%n, acc=%acc{ahead}
+  tile.matmul %a[%c1, %c2], %b[%c2, %c3], %c[%c1, %c3], k=%k, n=%n, acc=%acc
     {{mr = {mr} : i64, nr = {nr} : i64, masked = {str(masked).lower()},
-      prefetch = {prefetch} : i64{asked}}}
-    {epilogue} : {types[0]}, {types[1]}, {types[2]}{matrix}
+      prefetch = {prefetch} : i64}}
+    {epilogue} : {types[0]}, {types[1]}, {types[2]}
   func.return
 }}
 """
@@ -128,21 +118,6 @@ def test_masked_tiles(dtype: str, mr: int, nr: int) -> None:
     for n in {0, 1, nr // 2, nr - 1, nr}:
         for acc in (False, True):
             assert (problem.run(kernel, n, acc) == problem.expected(n, acc)).all()
-
-
-def test_tiles_that_ask_ahead() -> None:
-    """The product is the same, and a row's elements are asked for `step` apart, then the next's:
-    one prefetch for each step of k."""
-    kernel = Kernel(source(4, 16, step=4))
-    for k in (0, 1, 7, 33):
-        problem = Problem(4, 16, k, "f32")
-        assert (problem.run(kernel, 16, True) == problem.expected(16, True)).all()
-
-    def prefetches(step: int) -> int:
-        (op,) = functions(parse(source(4, 16, step=step))).values()
-        return kernel_text(op, HOST).text.count("call void @llvm.prefetch")
-
-    assert prefetches(4) == prefetches(0) + 1
 
 
 def test_layouts_of_a() -> None:

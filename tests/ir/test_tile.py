@@ -30,9 +30,6 @@ TEXT = (
   tile.matmul %a[%z, %z], %b[%z, %z], %c[%z, %z], k=%z, n=%z, acc=%t
     {mr = 4, nr = 32, masked = true, prefetch = 0, calque.note = "kept"}
     : memref<?x?xf32>, memref<?x32xf32>, memref<4x32xf32>
-  tile.matmul %a[%z, %z], %b[%z, %z], %c[%z, %z], k=%z, n=%z, acc=%t, ahead=%b[%z, %z], width=%z
-    {mr = 4, nr = 32, masked = false, prefetch = 0, step = 3}
-    : memref<?x?xf32>, memref<?x32xf32>, memref<4x32xf32>, memref<?x32xf32>
   tile.prefetch %a[%z, %z] : memref<?x?xf32>
   tile.barrier
   %g = tile.gather %a[%z, %z], %o, %m
@@ -71,20 +68,6 @@ def test_builders_give_what_the_parser_gives() -> None:
     built.attributes.update(parsed.attributes)
     assert built.is_structurally_equivalent(parsed)
     assert parsed.epilogue_block is None
-    asking = [op for op in ops if isinstance(op, MatmulOp)][2]
-    more = MatmulOp.get(
-        (asking.a, asking.ai, asking.ak),
-        (asking.b, asking.bk, asking.bn),
-        (asking.c, asking.ci, asking.cn),
-        asking.k,
-        asking.n,
-        asking.acc,
-        mr=4,
-        nr=32,
-        ahead=asking.ahead,
-        step=3,
-    )
-    assert more.is_structurally_equivalent(asking)
     (gather,) = (op for op in ops if isinstance(op, GatherOp))
     again = GatherOp.get(gather.base, gather.indices, gather.offsets, gather.mask)
     assert again.is_structurally_equivalent(gather)
@@ -101,11 +84,6 @@ MATMUL = (
     "tile.matmul %a[%z, %z], %b[%z, %z], %c[%z, %z], k=%z, n=%z, acc=%t "
     "{{mr = {mr}, nr = 32, masked = false, prefetch = 0}} {epilogue} "
     ": memref<?x?xf32>, memref<?x32xf32>, memref<4x32xf32>"
-)
-AHEAD = (
-    "tile.matmul %a[%z, %z], %b[%z, %z], %c[%z, %z], k=%z, n=%z, acc=%t, ahead=%b[%z, %z], "
-    "width=%z {{{step}mr = 1, nr = 32, masked = false, prefetch = 0}} "
-    ": memref<?x?xf32>, memref<?x32xf32>, memref<4x32xf32>, memref<?x32xf32>"
 )
 
 
@@ -129,12 +107,6 @@ AHEAD = (
             MATMUL.format(mr=4, epilogue="")
             .replace("%b", "%p")
             .replace("memref<?x32xf32>", PACKED),
-            "unit inner stride",
-        ),
-        (AHEAD.format(step="step = 0, "), "a positive step"),
-        (AHEAD.format(step=""), "a positive step"),
-        (
-            AHEAD.format(step="step = 1, ").replace("=%b[", "=%p[")[:-16] + PACKED,
             "unit inner stride",
         ),
         ("tile.prefetch %a[%z] : memref<?x?xf32>", "expected 2 indices"),

@@ -1,5 +1,5 @@
-// An A whose columns are contiguous is copied in vectors along its columns: all that a task needs
-// where it goes panel by panel. Tasks share the rows evenly once their number is known.
+// An A whose columns are contiguous is copied for a group of register tiles together, in vectors
+// along its columns. Tasks share the rows evenly once their number is known.
 // RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=2}' | filecheck %s
 
 #a = affine_map<(m, n, k) -> (k, m)>
@@ -28,14 +28,13 @@ func.func private @k0_matmul(
 // CHECK-NEXT:    %[[EACH:.*]] = arith.maxsi %[[SHARE]]
 // CHECK:         %[[STEP:.*]] = arith.muli %[[EACH]]
 // CHECK:         scf.parallel (%[[FIRST:.*]]) = (%{{.*}}) to (%rows) step (%[[STEP]])
-// CHECK:           %[[B:.*]] = memref.alloca() : memref<64x32xf32>
-// CHECK:           %[[A:.*]] = memref.alloca() : memref<64x[[WIDE:[0-9]+]]xf32>
-// CHECK:           vector.maskedload %x[
-// CHECK:           vector.store %{{.*}}, %[[A]][
-// CHECK:           %[[ROWS:.*]] = memref.reinterpret_cast %[[A]] to offset: [0], sizes: [{{[0-9]+}}, 64], strides: [1, [[WIDE]]]
-// CHECK:           scf.for %[[COLUMN:.*]] = %{{.*}} to
-// CHECK:             vector.load %w
-// CHECK:             vector.store %{{.*}}, %[[B]]
-// CHECK:             scf.for %[[ROW:.*]] = %[[FIRST]] to
-// CHECK:               tile.matmul %[[ROWS]][%{{.*}}, %{{.*}}], %[[B]][%{{.*}}, %{{.*}}], %out[%[[ROW]], %[[COLUMN]]]
-// CHECK-SAME:            ahead=%w[%{{.*}}, %{{.*}}]
+// CHECK:           %[[B:.*]] = memref.alloca() : memref<192x32xf32>
+// CHECK:           vector.load %w
+// CHECK:           vector.store %{{.*}}, %[[B]]
+// CHECK:           scf.for %[[GROUP:.*]] = %[[FIRST]] to
+// CHECK:             %[[A:.*]] = memref.alloca() : memref<64x[[WIDE:[0-9]+]]xf32>
+// CHECK:             vector.maskedload %x[
+// CHECK:             vector.store %{{.*}}, %[[A]][
+// CHECK:             %[[ROWS:.*]] = memref.reinterpret_cast %[[A]] to offset: [0], sizes: [{{[0-9]+}}, 64], strides: [1, [[WIDE]]]
+// CHECK:             scf.for %[[ROW:.*]] = %[[GROUP]] to
+// CHECK:               tile.matmul %[[ROWS]][%{{.*}}, %{{.*}}], %[[B]][%{{.*}}, %{{.*}}], %out[%[[ROW]], %{{.*}}]

@@ -1,6 +1,5 @@
-// Rows are balanced among register tiles; a transposed B is copied panel by panel, and the tiles of
-// one ask for the next one's memory; what follows the product is computed on vectors of it. The
-// columns of a task are an option.
+// Rows are balanced among register tiles; a transposed B is copied into panels; what follows the
+// product is computed on vectors of it. The columns of a task are an option.
 // RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=2}' | filecheck %s
 // RUN: calque opt %s -p 'tile{vector-bits=512 registers=32 threads=1 columns=32}' | filecheck %s --check-prefix=NARROW
 
@@ -36,11 +35,10 @@ func.func private @k0_matmul_add(
 }
 
 // CHECK:         scf.parallel
-// CHECK:           %[[PANEL:.*]] = memref.alloca() : memref<128x32xf32>
-// CHECK:           scf.for %[[COLUMN:.*]] = %{{.*}} to
-// CHECK:             vector.shuffle
-// CHECK:             vector.store %{{.*}}, %[[PANEL]]
-// CHECK:           tile.matmul %x[%[[ROW:.*]], %{{.*}}], %[[PANEL]][%[[Z:.*]], %[[Z]]], %out[%[[ROW]], %{{.*}}], k=%[[K:.*]], n=%{{.*}}, acc=%{{.*}}, ahead=%w[%{{.*}}, %[[Z]]], width=%[[K]] {mr = 10 : i64, nr = 32 : i64, masked = false, prefetch = 64 : i64, step = 16 : i64} epilogue {
+// CHECK:           %[[PANELS:.*]] = memref.alloca() : memref<256x32xf32>
+// CHECK:           vector.shuffle
+// CHECK:           vector.store %{{.*}}, %[[PANELS]]
+// CHECK:           tile.matmul %x[%{{.*}}, %{{.*}}], %[[PANELS]][%{{.*}}, %{{.*}}], %out[%{{.*}}, %{{.*}}], k=%{{.*}}, n=%{{.*}}, acc=%{{.*}} {mr = 10 : i64, nr = 32 : i64, masked = false, prefetch = 64 : i64} epilogue {
 // CHECK-NEXT:      ^bb0(%[[ROW:.*]]: index, %[[COLUMN:.*]]: index, %[[SUM:.*]]: vector<16xf32>):
 // CHECK-NEXT:        %[[BIAS:.*]] = vector.load %v[%[[COLUMN]]] : memref<96xf32>, vector<16xf32>
 // CHECK-NEXT:        %[[Y:.*]] = arith.addf %[[SUM]], %[[BIAS]] : vector<16xf32>
