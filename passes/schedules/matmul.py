@@ -287,10 +287,15 @@ class _Writer(Packing):
         e.do(
             MatmulOp.get(
                 a, b, c, e.index(part.length), left, part.acc,
-                mr=mr, nr=t.nr, masked=masked,
+                mr=mr, nr=self._last_columns() if masked else t.nr, masked=masked,
                 prefetch=PREFETCH if packed and not masked else 0, epilogue=epilogue,
             )
         )  # fmt: skip
+
+    def _last_columns(self) -> int:
+        """Columns of the tiles of the last panel: as many vectors as it needs."""
+        n, t = self.p.n.constant, self.blocks
+        return t.nr if n is None else -(-(n % t.nr) // t.width) * t.width
 
     def _origin_row(self) -> Ix:
         return ZERO if self.rows_per_task == self.p.m else Ix.of(self.first_row)
