@@ -134,7 +134,7 @@ def _cycles(s: Sizes, target: Target, blocks: Blocks, m: int) -> float:
     k, width = s.k or ASSUMED, blocks.width
     strips = -(-m // (blocks.mr * blocks.tiles * blocks.shares)) * blocks.shares
     tiles = -(-m // (blocks.mr * max(strips, 1)))
-    columns = min(blocks.nc, -(-(s.n or ASSUMED) // blocks.nr) * blocks.nr)
+    columns = min(blocks.nc, -(-(s.n or ASSUMED) // width) * width)
     tasks = s.outer * -(-(s.n or ASSUMED) // blocks.nc) * strips
     sums = -(-k // k_most(s.k))
     compute = tiles * columns / blocks.nr * (k * blocks.mr * blocks.nr / width / 2 + TILE * sums)
