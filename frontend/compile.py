@@ -53,11 +53,13 @@ class CompiledFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if current_trace() is not None:
             return self._function(*args, **kwargs)
-        route, leaves = self._route, args
-        if route is None or kwargs or self._checked or not route.recognizes(args):
-            route, leaves = self._find_route(args, kwargs)
-            self._route = route
-        return route.run(leaves)
+        route = self._route
+        if route is not None and not kwargs and not self._checked:
+            pointers = route.recognize(args)
+            if pointers is not None:
+                return route.run(args, pointers)
+        self._route, leaves = self._find_route(args, kwargs)
+        return self._route.run(leaves)
 
     def _find_route(self, args: Any, kwargs: Any) -> tuple[Route, Any]:
         """The general way: a route for any arguments, and the tensors among these."""

@@ -43,7 +43,7 @@ class Entry:
         self.program: Program = compile_graph(captured.graph, name=name, keep=True)
         self.backward_program: Program | None = None
         inputs, trace = captured.inputs, captured.trace
-        self._arguments = len(captured.argument_metas)
+        self.more = len(inputs) > len(captured.argument_metas)  # inputs that are no arguments
         self._state = [(i, e.tensor) for i, e in enumerate(inputs) if e.tensor is not None]
         self._metas = [t._meta for _, t in self._state]
         self._views = list(trace.views.values())
@@ -67,6 +67,7 @@ class Entry:
         self._written_state = [tensor for _, tensor in owned if tensor is not None]
         self._written_others = [result for result, tensor in owned if tensor is None]
         self._new_grads = [(k, r) for k, r in enumerate(captured.results) if r.role == "grad"]
+        self.commits = bool(written or self._new_grads or captured.cleared)
         self._single = captured.returned[0] if captured.out_spec is LEAF else None
         self._guards = captured.size_guards
         # Where each size symbol is read: (argument, dimension).
@@ -97,16 +98,15 @@ class Entry:
             return False
         if any(leaves[i]._storage is not storage for i, storage in self.captured.trace.shared):
             return False
-        return self.holds(leaves)
+        return self._holds(leaves)
 
-    def apart(self, memory: set[int]) -> bool:
-        """Whether none of these storages, by id, is that of a captured tensor."""
+    def fits(self, leaves: Sequence[Tensor], memory: set[int]) -> bool:
+        """Whether that is so for arguments of known sizes, in storages of these ids."""
         self._look_at_state()
-        return memory.isdisjoint(self._memory)
+        return memory.isdisjoint(self._memory) and self._holds(leaves)
 
-    def holds(self, leaves: Sequence[Tensor]) -> bool:
+    def _holds(self, leaves: Sequence[Tensor]) -> bool:
         """Whether all that the program depends on besides its arguments is as it was."""
-        self._look_at_state()
         if not self._state_fits or not self.captured.guards.hold():
             return False
         for owner, meta in self._grad_metas:
@@ -135,26 +135,24 @@ class Entry:
             found = self._routes[sizes] = Route(self, sizes, leaves)
         return found
 
-    def gather(
-        self, leaves: Sequence[Tensor], strides: Sequence[tuple[int, ...]]
-    ) -> tuple[list[Tensor], list[int]]:
-        """The argument tensors as they are passed, and a pointer for each input. `strides` are
-        those that most contiguous arguments have: others are looked at closely."""
+    def arguments(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """The argument tensors as they are passed, and their addresses."""
         keep: list[Tensor] = []
-        pointers = [0] * len(self.captured.inputs)
-        for i in range(self._arguments):
-            x = leaves[i]
-            if x._strides != strides[i] and not is_contiguous(x._sizes, x._strides):
-                if self.captured.inputs[i].storage.version:
+        pointers: list[int] = []
+        for x, given in zip(leaves, self.captured.inputs, strict=False):
+            if not is_contiguous(x._sizes, x._strides):
+                if given.storage.version:
                     raise runtime_error(
-                        f"argument {self.captured.inputs[i].name} is written in place, so it must "
-                        "be contiguous"
+                        f"argument {given.name} is written in place, so it must be contiguous"
                     )
                 x = contiguous(x)
             keep.append(x)
-            pointers[i] = x._storage.pointer  # type: ignore[union-attr]
-            if x._offset:
-                pointers[i] += x._offset * x._meta.dtype.itemsize
+            pointers.append(x._storage.pointer + x._offset * x._meta.dtype.itemsize)  # type: ignore[union-attr]
+        return keep, pointers
+
+    def gather(self, leaves: Sequence[Tensor], keep: list[Tensor], pointers: list[int]) -> None:
+        """Add the addresses of all other inputs to those of the arguments."""
+        pointers += [0] * (len(self.captured.inputs) - len(pointers))
         for i, tensor in self._state:
             pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
         for i, owner in self._grads:
@@ -166,7 +164,6 @@ class Entry:
         for i, getter, slot in self._numbers:
             slot.value = getter()
             pointers[i] = ctypes.addressof(slot)
-        return keep, pointers
 
     def commit(
         self, leaves: Sequence[Tensor], arguments: Sequence[Tensor], outputs: Sequence[Any]
@@ -220,17 +217,13 @@ class Entry:
 class Route:
     """A program with its sizes filled in: what a call with such sizes does."""
 
-    __slots__ = (
-        "_call", "_grad_mode", "_layouts", "_metas", "_strides", "_tracked", "entry",
-    )  # fmt: skip
+    __slots__ = ("_call", "_grad_mode", "_layouts", "_looks", "entry")
 
     def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
         self.entry = entry
-        # What `recognizes` compares.
-        self._metas = [x._meta for x in leaves]
-        self._tracked = [x._requires_grad for x in leaves]
+        # What `recognize` compares.
+        self._looks = [(x._meta, contiguous_strides(x._sizes), x._requires_grad) for x in leaves]
         self._grad_mode = is_grad_enabled()
-        self._strides = [contiguous_strides(x._sizes) for x in leaves]
         self._call = entry.program.prepare(sizes)
         shapes = self._call.shapes[len(entry.captured.inputs) :]
         results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
@@ -239,30 +232,44 @@ class Route:
             for result, meta, shape in results
         ]
 
-    def recognizes(self, args: Sequence[Any]) -> bool:
-        """Whether a call with these arguments, none of them by name, goes the same way as the one
-        that the route was made for. Where it says no, the general way may still lead here."""
+    def recognize(self, args: Sequence[Any]) -> list[int] | None:
+        """The addresses of the arguments of a call, none of them by name, that goes the same way
+        as the one that the route was made for. Where there are none, the general way may still
+        lead here."""
         entry = self.entry
-        if not entry.plain or len(args) != len(self._metas):
-            return False
-        if self._grad_mode is not is_grad_enabled():
-            return False
+        if (
+            not entry.plain
+            or len(args) != len(self._looks)
+            or self._grad_mode is not is_grad_enabled()
+        ):
+            return None
+        pointers: list[int] = []
         memory = set()
-        for x, meta, tracked in zip(args, self._metas, self._tracked, strict=True):
+        for x, (meta, strides, tracked) in zip(args, self._looks, strict=True):
+            if not isinstance(x, Tensor) or not isinstance(storage := x._storage, Storage):
+                return None
             if (
-                not isinstance(x, Tensor)
-                or not isinstance(storage := x._storage, Storage)
-                or (x._meta is not meta and x._meta != meta)
+                (x._meta is not meta and x._meta != meta)
+                or x._strides != strides
+                or x._offset
                 or x._requires_grad is not tracked
+                or storage.buffer is None
             ):
-                return False
+                return None
+            pointers.append(storage.buffer.ptr)
             memory.add(id(storage))
-        return len(memory) == len(args) and entry.apart(memory) and entry.holds(args)
+        return pointers if len(memory) == len(args) and entry.fits(args, memory) else None
 
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """Call the native code; returns what the function returned."""
+    def run(self, leaves: Sequence[Any], pointers: list[int] | None = None) -> Any:
+        """Call the native code; returns what the function returned. `pointers` are the addresses
+        of the arguments, where these may be passed as they are."""
         entry = self.entry
-        keep, pointers = entry.gather(leaves, self._strides)
+        if pointers is None:
+            keep, pointers = entry.arguments(leaves)
+        else:
+            keep = list(leaves)
+        if entry.more:
+            entry.gather(leaves, keep, pointers)
         outputs: list[Any] = []
         for k, layout in enumerate(self._layouts):
             if layout is None:
@@ -274,7 +281,8 @@ class Route:
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
         run(self._call, pointers)
-        entry.commit(leaves, keep, outputs)
+        if entry.commits:
+            entry.commit(leaves, keep, outputs)
         out = entry.returned(leaves, outputs)
         if entry.captured.backward is not None:
             from .joint import attach

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from . import jit
 from .artifact import Artifact, ParamSpec, dynamic_dims
-from .memory import ALIGNMENT, lease
+from .memory import ALIGNMENT, give_back, lease
 from .sizes import evaluate, row_major
 from .threads import parallel_for_address, workers
 
@@ -178,20 +178,21 @@ class Call:
         KernelError where a check fails; outputs are then undefined, and state is unchanged.
         """
         program = self._program
+        # If threads are added meanwhile, those for which there is no scratch take no part.
+        workers = program.workers.value
+        arena = lease(self._bytes + workers * program.thread_scratch)
         try:
-            slots = program.pack_scalars(*scalars)
-            # If threads are added meanwhile, those for which there is no scratch take no part.
-            workers = program.workers.value
-            with lease(self._bytes + workers * program.thread_scratch) as arena:
-                scratch = arena + self._scratch_at
-                packed = program.pack_pointers(*pointers, arena, scratch, workers + 1)
-                status = program.entry(counters, packed, self._sizes, slots)
+            at = arena.ptr
+            packed = program.pack_pointers(*pointers, at, at + self._scratch_at, workers + 1)
+            status = program.entry(counters, packed, self._sizes, program.pack_scalars(*scalars))
         except struct.error as error:
             artifact = program.artifact
             raise TypeError(
                 f"the program takes {len(artifact.params)} pointers, got {len(pointers)}, and "
                 f"scalars ({', '.join(artifact.scalars)}), got {tuple(scalars)}: {error}"
             ) from error
+        finally:
+            give_back(arena)
         if status:
             raise program.failure(status)
 

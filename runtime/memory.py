@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +110,14 @@ class _Pool:
         if nbytes < 0:
             raise ValueError(f"a buffer cannot have {nbytes} bytes")
         size = size_class(nbytes)
+        try:  # what was freed last is often what is asked for: then nothing changes in all
+            block = self.freed.pop()
+        except IndexError:
+            pass
+        else:
+            if block.size == size:
+                return block
+            self.freed.append(block)
         with self.lock:
             if self.freed:
                 self._collect()
@@ -310,40 +317,26 @@ class Buffer:
             raise ValueError(str(error)) from error
 
 
-class lease:
-    """`with lease(nbytes) as ptr`: scratch memory for the time of a call.
+def lease(nbytes: int) -> Buffer:
+    """Scratch memory for the time of a call, to be given back with `give_back`.
 
     All executables lease from one process-wide set of arenas, so a process that runs many of
     them holds memory for the largest only, and each finds the others' memory warm in the caches.
     Concurrent and nested leases get different arenas. The contents are arbitrary.
     """
+    try:
+        buffer = _arenas.pop()  # the one given back last: its memory is warm
+    except IndexError:
+        return Buffer.empty(nbytes)
+    if buffer.nbytes >= nbytes:
+        return buffer
+    del buffer  # goes back to the pool first: it may be what the others wait for
+    return Buffer.empty(nbytes)
 
-    __slots__ = ("_buffer", "_nbytes")
 
-    _buffer: Buffer
-
-    def __init__(self, nbytes: int) -> None:
-        self._nbytes = nbytes
-
-    def __enter__(self) -> int:
-        try:
-            buffer = _arenas.pop()  # the one returned last: its memory is warm
-        except IndexError:
-            buffer = None
-        if buffer is None or buffer.nbytes < self._nbytes:
-            buffer = None  # goes back to the pool first: it may be what the others wait for
-            buffer = Buffer.empty(self._nbytes)
-        self._buffer = buffer
-        return buffer.ptr
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _arenas.append(self._buffer)
-        del self._buffer
+def give_back(arena: Buffer) -> None:
+    """End a lease."""
+    _arenas.append(arena)
 
 
 # Arenas that wait for the next call; list operations are atomic, so it needs no lock.

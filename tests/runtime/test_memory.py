@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calque.runtime import memory
-from calque.runtime.memory import Buffer, lease, size_class, stats
+from calque.runtime.memory import Buffer, give_back, lease, size_class, stats
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 64, 65, 1000, 4096, 1 << 20, (1 << 20) + 1, 70 << 20])
@@ -145,27 +145,36 @@ def test_buffers_are_made_by_their_factories() -> None:
 
 
 def test_leases_are_reused_and_reentrant() -> None:
-    with lease(1 << 20) as first:
-        pass
+    first = lease(1 << 20)
+    give_back(first)
     allocations = stats().system_allocations
-    with lease(1 << 20) as outer:
-        assert outer == first
-        with lease(100) as inner:
-            assert inner != outer
-    with lease(1000) as again:
-        assert again == first
-    with lease(1 << 20), lease(100):
-        pass
+    outer = lease(1 << 20)
+    assert outer is first
+    inner = lease(100)
+    assert inner.ptr != outer.ptr
+    give_back(inner)
+    give_back(outer)
+    again = lease(1000)
+    assert again is first
+    give_back(again)
+    held = [lease(1 << 20), lease(100)]
+    for arena in held:
+        give_back(arena)
     assert stats().system_allocations <= allocations + 1  # the inner one, the first time
 
 
-def test_a_lease_ends_with_an_exception() -> None:
+def test_what_was_freed_last_is_recycled_first() -> None:
+    kept = Buffer.empty(5000)
+    ptr = kept.ptr
     live = stats().live_bytes
-    with pytest.raises(RuntimeError), lease(100):
-        raise RuntimeError
-    with lease(100):
-        pass
-    assert stats().live_bytes <= live + (1 << 20)
+    del kept
+    again = Buffer.empty(5000)
+    assert again.ptr == ptr
+    assert stats().live_bytes == live
+    del again
+    other = Buffer.empty(300)  # of another size: it is not taken for that
+    assert other.ptr != ptr
+    assert stats().live_bytes < live
 
 
 def test_threads_share_the_pool() -> None:
