@@ -76,7 +76,9 @@ def size_class(nbytes: int) -> int:
 
 def _map(nbytes: int) -> tuple[mmap.mmap, int]:
     """Fresh zeroed memory and its first huge-page boundary, with `nbytes` bytes behind it."""
-    mapping = mmap.mmap(-1, nbytes + HUGE_PAGE)
+    # Private: shared memory gets no huge pages, and a forked child would write into its parent's.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    mapping = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=flags)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without huge pages: slower, that is all
             mapping.madvise(mmap.MADV_HUGEPAGE)

@@ -226,3 +226,16 @@ def test_fork_while_another_thread_allocates() -> None:
         assert os.waitpid(child, 0)[1] == 0
     stop.set()
     thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_has_memory_of_its_own() -> None:
+    buffer = Buffer.empty(64)
+    numbers = buffer.view_numpy(np.int64, (8,))
+    numbers[:] = 1
+    pid = os.fork()
+    if pid == 0:  # the child
+        numbers[:] = 2
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert numbers.tolist() == [1] * 8
