@@ -23,7 +23,7 @@ from ..ir import sym
 from ..ir.op import Builder, Op, infer
 from ..ir.ops._common import check_devices
 from ..ir.ops.elementwise import Elementwise
-from ..ir.ops.view import BroadcastTo, View
+from ..ir.ops.view import View
 from ..ir.types import TensorMeta, to_type
 from ..ir.verify import set_guards
 from . import eager_elementwise as elementwise
@@ -32,7 +32,7 @@ from .creation import empty_concrete, from_array
 from .driver import Program, compile_graph
 from .errors import run
 from .gradmode import is_grad_enabled
-from .storage import view_geometry
+from .storage import is_contiguous, view_geometry
 from .tensor import Tensor
 
 
@@ -93,11 +93,16 @@ def aligned(x: Tensor) -> Tensor:
 
 
 def _source(x: Tensor) -> Tensor:
-    """The same for an operand of an elementwise operator: where it repeats a tensor, that one."""
-    base = x._base
-    if base is not None and x._view is not None and x._view[0] is BroadcastTo:
-        return aligned(base)
-    return aligned(x)
+    """The same for an operand of an elementwise operator: dimensions along which it repeats its
+    elements (their stride is 0) are left out, as ones of size 1."""
+    if 0 not in x._strides:
+        return aligned(x)
+    pairs = zip(x._sizes, x._strides, strict=True)
+    shape = tuple([1 if stride == 0 else size for size, stride in pairs])
+    if not is_contiguous(shape, x._strides):
+        return aligned(x)
+    meta = x._meta.with_shape(shape)
+    return Tensor._concrete(x._storage, meta, x._strides, x._offset)  # type: ignore[arg-type]
 
 
 def contiguous(x: Tensor) -> Tensor:

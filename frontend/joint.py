@@ -93,14 +93,23 @@ class CompiledBackward:
         self.released = True
 
 
-def _versions(tensors: Sequence[Tensor | str]) -> list[int]:
-    return [t._storage.version if isinstance(t, Tensor) else 0 for t in tensors]
+def _versions(tensors: Sequence[Tensor | str]) -> list[tuple[Any, int]]:
+    """The memory of tensors, and how often it was written."""
+    return [(t._storage, t._storage.version) if isinstance(t, Tensor) else (0, 0) for t in tensors]
 
 
-def _check_versions(tensors: Sequence[Tensor | str], versions: Sequence[int]) -> None:
-    """Raise where a tensor that the rules read was written since."""
-    for tensor, now, version in zip(tensors, _versions(tensors), versions, strict=True):
-        if now != version and isinstance(tensor, Tensor):
+def _check_versions(tensors: Sequence[Tensor | str], versions: Sequence[tuple[Any, int]]) -> None:
+    """Raise where a tensor that the rules read was written since, or has other memory."""
+    pairs = zip(_versions(tensors), versions, strict=True)
+    for tensor, ((memory, now), (before, version)) in zip(tensors, pairs, strict=True):
+        if not isinstance(tensor, Tensor):
+            continue
+        if memory is not before:
+            raise runtime_error(
+                f"one of the variables needed for gradient computation, [{tensor._meta}], has "
+                "other data by now: its .data was assigned"
+            )
+        if now != version:
             raise runtime_error(
                 "one of the variables needed for gradient computation has been modified by an "
                 f"inplace operation: [{tensor._meta}] is at version {now}; expected version "
@@ -111,6 +120,11 @@ def _check_versions(tensors: Sequence[Tensor | str], versions: Sequence[int]) ->
 class _Metas:
     def __init__(self, result_metas: list[Any]) -> None:
         self.result_metas = result_metas
+
+
+def _pinned(x: Tensor) -> Tensor:
+    """The same memory, whatever data the tensor is given later."""
+    return Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
 
 
 def attach(
@@ -125,7 +139,7 @@ def attach(
             residuals.append(outputs[index])
         else:
             tensor = captured.inputs[index].tensor
-            residuals.append(aligned(leaves[index]) if tensor is None else tensor)
+            residuals.append(_pinned(aligned(leaves[index]) if tensor is None else tensor))
     differentiable = [outputs[i] for i in captured.differentiable]
     node = CompiledBackward(entry, sizes, leaves, residuals, differentiable)
     for i, output in enumerate(differentiable):

@@ -22,9 +22,11 @@ from .eager import contiguous
 from .errors import run
 from .gradmode import is_grad_enabled
 from .guards import Epoch
+from .overlap import refuse_written
 from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
+from .traced import root
 
 # Of a new result: meta, strides, bytes; None for state, which is written where it is.
 _Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | None
@@ -45,10 +47,12 @@ class Entry:
         inputs, trace = captured.inputs, captured.trace
         self.more = len(inputs) > len(captured.argument_metas)  # inputs that are no arguments
         self._state = [(i, e.tensor) for i, e in enumerate(inputs) if e.tensor is not None]
-        self._metas = [t._meta for _, t in self._state]
+        self._looks = [_look(t) for _, t in self._state]
         self._views = list(trace.views.values())
+        for _, tensor in self._state:
+            tensor._captured = True
         # Found anew when something changed since this epoch: the memory of captured tensors, by
-        # id, and whether they are still of their shapes and dtypes.
+        # id, and whether they still look as they did.
         self._epoch = Epoch.value
         self._memory = self._find_memory()
         self._state_fits = True
@@ -119,8 +123,9 @@ class Entry:
         if self._epoch != Epoch.value:
             self._epoch = Epoch.value
             self._memory = self._find_memory()
-            fits = (t._meta == m for (_, t), m in zip(self._state, self._metas, strict=True))
-            self._state_fits = all(fits) and all(t._base is base for t, base in self._views)
+            pairs = zip(self._state, self._looks, strict=True)
+            fits = all(_look(t) == look and not t._offset for (_, t), look in pairs)
+            self._state_fits = fits and all(root(t) is whole for t, whole in self._views)
 
     def _find_memory(self) -> set[int]:
         return {id(t._storage) for _, t in self._state}
@@ -158,12 +163,26 @@ class Entry:
         for i, owner in self._grads:
             grad = _tensor(owner, leaves)._grad
             assert grad is not None
+            self._check_gradient(i, grad, leaves)
             aligned = grad if is_contiguous(grad._sizes, grad._strides) else contiguous(grad)
             keep.append(aligned)
             pointers[i] = aligned.data_ptr()
         for i, getter, slot in self._numbers:
             slot.value = getter()
             pointers[i] = ctypes.addressof(slot)
+
+    def _check_gradient(self, index: int, grad: Tensor, leaves: Sequence[Tensor]) -> None:
+        """Raise for a gradient that is written, or whose memory is that of a written argument,
+        where the program would not see what eager code sees."""
+        inputs = self.captured.inputs
+        written = bool(inputs[index].storage.version)
+        if written and not is_contiguous(grad._sizes, grad._strides):
+            raise runtime_error(
+                f"{inputs[index].name} is written in place, so it must be contiguous"
+            )
+        for leaf, given in zip(leaves, inputs, strict=False):
+            if leaf._storage is grad._storage and (written or given.storage.version):
+                raise refuse_written(given.name, inputs[index].name)
 
     def commit(
         self, leaves: Sequence[Tensor], arguments: Sequence[Tensor], outputs: Sequence[Any]
@@ -289,6 +308,11 @@ class Route:
 
             attach(entry, entry.sizes_of(leaves), leaves, outputs)
         return out
+
+
+def _look(x: Tensor) -> tuple[TensorMeta, tuple[int, ...], bool]:
+    """What a program depends on of a tensor besides its data."""
+    return x._meta, x._strides, x._requires_grad
 
 
 def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:

@@ -44,6 +44,7 @@ class Tensor(Methods):
     _grad: Tensor | None = None
     _grad_fn: GradNode | None = None
     _output: int = 0
+    _captured: bool = False  # a compiled program refers to it
     __calque_weak__: bool = False  # it stands for a Python float, and promotes as one
 
     __array_priority__ = 1000  # NumPy arrays defer to our operators
@@ -294,6 +295,8 @@ class Tensor(Methods):
             raise runtime_error("only Tensors of floating point dtype can require gradients")
         if value and self._is_traced and not self._requires_grad:
             self._storage.trace.track_leaf(self)  # type: ignore[union-attr]
+        if self._captured and value is not self._requires_grad:
+            Epoch.bump()
         self._requires_grad = value
         return self
 

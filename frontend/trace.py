@@ -57,7 +57,7 @@ class Trace:
         # Gradients that were read before they were written: None, or an input.
         self.read_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.lifted: dict[int, TracedStorage] = {}  # id of a Storage -> its traced form
-        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # captured views by id, and their bases
+        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # captured views by id, and their roots
         self.numbers: dict[Any, Tensor] = {}
         self.closed = False
         self.freed = False  # a backward() without retain_graph ran: outputs carry no gradient
@@ -130,16 +130,17 @@ class Trace:
         assert isinstance(storage, Storage)
         found = self.lifted.get(id(storage))
         if tensor._base is not None:
-            self.views[id(tensor)] = (tensor, tensor._base)
+            self.views[id(tensor)] = (tensor, root(tensor))
         if found is None:
-            whole = tensor if tensor._base is None else root(tensor)
+            whole = root(tensor)
             passed = self._passed(whole)
             if passed is not None:
                 return passed
             if not is_contiguous(whole._sizes, whole._strides) or whole._offset:
                 raise runtime_error(
-                    f"a tensor of shape {whole.shape} with strides {whole._strides} is captured; "
-                    "make it contiguous() first"
+                    f"a tensor of shape {list(whole._sizes)} is captured that is a part of other "
+                    f"memory (strides {list(whole._strides)}, offset {whole._offset}): pass it as "
+                    "an argument, or capture a clone() of it"
                 )
             name = self.name_of(whole)
             found = self._input(name, "state", whole._meta, tensor=whole)

@@ -119,15 +119,22 @@ def shares_memory(op: type[Op], x: Tensor, attrs: dict[str, Any]) -> bool:
 def concrete_chain(tensor: Tensor) -> tuple[ViewStep, ...]:
     """The views between a concrete tensor and the tensor that owns its memory."""
     chain: list[ViewStep] = []
-    while tensor._base is not None and tensor._view is not None:
+    while (base := base_of(tensor)) is not None and tensor._view is not None:
         chain.append(tensor._view)
-        tensor = tensor._base
+        tensor = base
     return tuple(reversed(chain))
 
 
+def base_of(tensor: Tensor) -> Tensor | None:
+    """The tensor that a concrete one views, unless that was given other data since."""
+    base = tensor._base
+    return base if base is not None and base._storage is tensor._storage else None
+
+
 def root(tensor: Tensor) -> Tensor:
-    while tensor._base is not None:
-        tensor = tensor._base
+    """The tensor that owns the memory of a concrete one."""
+    while (base := base_of(tensor)) is not None:
+        tensor = base
     return tensor
 
 
