@@ -26,7 +26,7 @@ from .replay import Replay
 from .symint import SymInt
 from .tensor import Tensor
 from .trace import Trace
-from .traced import Input
+from .traced import Input, ViewStep
 
 
 @dataclass
@@ -53,6 +53,14 @@ class Passed:
 
 
 @dataclass(frozen=True)
+class Viewed:
+    """A returned leaf that is a view of an input's memory, of an argument or a captured tensor."""
+
+    index: int
+    chain: tuple[ViewStep, ...]
+
+
+@dataclass(frozen=True)
 class Number:
     """A returned leaf that is a Python number, computed from lifted ones: a result's index."""
 
@@ -60,7 +68,7 @@ class Number:
 
 
 # A returned leaf: the index of its result, an argument, a size, or what it is on every call.
-Returned = int | Number | Passed | Expr | float | Tensor
+Returned = int | Number | Passed | Viewed | Expr | float | Tensor
 
 
 @dataclass
@@ -177,7 +185,7 @@ def capture(
         out = function(*args, **kwargs)
         returned: list[Any] = []
         out_spec = flatten(out, returned)
-        captured = _collect(trace, arguments, returned, out_spec)
+        captured = _collect(trace, arguments, returned, out_spec, views=split)
         _check_overlaps(trace, aliases)
         if split:
             _split_backward(captured, arguments, returned)
@@ -202,9 +210,10 @@ def _check_overlaps(trace: Trace, aliases: Pattern | None) -> None:
 
 
 def _collect(
-    trace: Trace, arguments: Sequence[Tensor], leaves: Sequence[Any], out_spec: Any
+    trace: Trace, arguments: Sequence[Tensor], leaves: Sequence[Any], out_spec: Any, views: bool
 ) -> Captured:
-    """Outputs, changed state and gradients, as results of the program."""
+    """Outputs, changed state and gradients, as results of the program. With `views`, views of
+    inputs are no results: they are made after a call, of the memory that they view."""
     results: list[Result] = []
     returned: list[Returned] = []
     for leaf in leaves:
@@ -228,6 +237,10 @@ def _collect(
         if place is not None:
             returned.append(returned[place])
             continue
+        viewed = _viewed(trace, leaf) if views else None
+        if viewed is not None:
+            returned.append(viewed)
+            continue
         returned.append(Number(len(results)) if leaf.__calque_weak__ else len(results))
         results.append(Result(trace.value(leaf), "output", f"out_{len(results)}"))
     for index, entry in enumerate(trace.inputs):
@@ -245,6 +258,20 @@ def _collect(
             name = f"{trace.leaf_name(tensor)}.grad"
             results.append(Result(trace.value(grad), "grad", name, None, owner))
     return Captured(trace, results, returned, out_spec, Guards(), [], [], cleared)
+
+
+def _viewed(trace: Trace, leaf: Tensor) -> Viewed | Tensor | None:
+    """A tensor as a view of an input, None if it is none, or if gradients follow it."""
+    if leaf._requires_grad:
+        return None
+    if not leaf._is_traced:
+        return leaf
+    if not leaf._chain:
+        return None
+    for index, entry in enumerate(trace.inputs):
+        if entry.storage is leaf._storage:
+            return Viewed(index, leaf._chain) if entry.owner is None else None
+    return None
 
 
 def _split_backward(

@@ -13,14 +13,16 @@ from math import prod
 from typing import Any, TypeAlias
 
 from ..ir.errors import runtime_error
+from ..ir.interpreter import resolve
 from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
-from .capture import Captured, Number, Passed, Result, Returned
+from .capture import Captured, Number, Passed, Result, Returned, Viewed
+from .dispatch import apply
 from .driver import Program, compile_graph
 from .eager import contiguous
 from .errors import run
-from .gradmode import is_grad_enabled
+from .gradmode import is_grad_enabled, no_grad
 from .guards import Epoch
 from .overlap import refuse_written
 from .pytree import LEAF, unflatten
@@ -226,11 +228,23 @@ class Entry:
         if isinstance(slot, Passed):
             leaf = leaves[slot.index]
             return leaf.item() if leaf.__calque_weak__ else leaf
+        if isinstance(slot, Viewed):
+            return self._view(slot, leaves)
         if isinstance(slot, Number):
             return outputs[slot.index].item()
         if isinstance(slot, Expr):
             return evaluate(slot, self.sizes_of(leaves))
         return outputs[slot] if isinstance(slot, int) else slot
+
+    def _view(self, slot: Viewed, leaves: Sequence[Tensor]) -> Tensor:
+        """A view of an argument or of a captured tensor, through the operators that made it."""
+        found = self.captured.inputs[slot.index].tensor
+        view = leaves[slot.index] if found is None else found
+        sizes = self.sizes_of(leaves)
+        with no_grad():
+            for op, attrs in slot.chain:
+                view = apply(op, (view,), {k: resolve(v, sizes) for k, v in attrs.items()})
+        return view
 
 
 class Route:
