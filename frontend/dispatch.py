@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..ir.errors import runtime_error
 from ..ir.op import Op
 from ..ir.types import TensorMeta
@@ -51,8 +53,17 @@ def _eager() -> tuple[Any, Any]:
     return execute, record
 
 
+def _tensor(array: np.ndarray) -> Any:
+    """A constant of the data of an array that meets tensors."""
+    from .creation import tensor
+
+    return tensor(array)
+
+
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The result of an operator on tensors, a tuple where it has several."""
+    if any(isinstance(x, np.ndarray) for x in operands):
+        operands = [_tensor(x) if isinstance(x, np.ndarray) else x for x in operands]
     trace = current_trace()
     if trace is not None:
         if any(isinstance(x, SymInt) for x in operands):
