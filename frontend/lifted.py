@@ -38,12 +38,12 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
 
 def _number(function: Callable[..., Any], operands: tuple[Any, ...]) -> Tensor:
     """What Python would compute, in its precision: a number again unless it is a truth value."""
-    made = function(*(_plain(x) if is_weak(x) else x for x in operands))
+    made = function(*(plain(x) if is_weak(x) else x for x in operands))
     made.__calque_weak__ = made.dtype is float64
     return made
 
 
-def _plain(x: Tensor) -> Tensor:
+def plain(x: Tensor) -> Tensor:
     """The 0-d float64 tensor itself."""
     from .trace import current_trace
 

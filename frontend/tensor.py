@@ -220,6 +220,11 @@ class Tensor(Methods):
     def __float__(self) -> float:
         return float(self.item())
 
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if not self.__calque_weak__:
+            raise type_error("type Tensor doesn't define __round__ method")
+        self._concrete_storage("round()")
+
     def __index__(self) -> int:
         if self.dtype.is_floating_point:
             raise type_error(

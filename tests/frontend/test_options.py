@@ -98,6 +98,12 @@ def test_a_rate_is_read_in_a_step_of_several_groups_and_in_a_branch() -> None:
     assert compiled.compiles <= 2
 
 
+def test_a_branch_on_a_rate_is_told_the_option() -> None:
+    _, o = made()
+    with pytest.raises(RuntimeError, match="computed from the option lr is asked for"):
+        calque.compile(lambda x: x if o.param_groups[0]["lr"] > 0.1 else -x)(calque.ones(2))
+
+
 def test_a_rate_that_was_an_int_is_read_anew() -> None:
     p, o = made(lr=1)
 
