@@ -86,6 +86,12 @@ class Tensor(Methods):
 
         return apply(op, operands, attrs)
 
+    @staticmethod
+    def __calque_array__(array: np.ndarray) -> Tensor:
+        from .dispatch import tensor_of
+
+        return tensor_of(array)
+
     def __calque_meta__(self) -> TensorMeta:
         return self._meta
 

@@ -144,7 +144,8 @@ def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[
         any(isinstance(x, np.ndarray) for x in operands)
         and (one := _of_tensors(operands)) is not None
     ):
-        operands = [constant(x, one) if isinstance(x, np.ndarray) else x for x in operands]
+        made: Any = getattr(one, "__calque_array__", lambda x: constant(x, one))
+        operands = [made(x) if isinstance(x, np.ndarray) else x for x in operands]
     tensors = [x for x in operands if not is_number(x)]
     metas = [meta(x) for x in tensors]
     first = metas[0]

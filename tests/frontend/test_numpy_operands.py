@@ -93,6 +93,36 @@ def test_products_take_arrays(wrap: Any) -> None:
     assert x.grad is not None and x.grad.tolist() == [7.0, 13.0]
 
 
+def test_an_array_is_read_on_each_call() -> None:
+    a = np.array([1, 2], np.float32)
+    compiled = calque.compile(lambda x: (x * a + calque.add(a, x), x @ a))
+    for first in (1.0, 5.0):
+        a[0] = first
+        for _ in range(2):
+            y, z = compiled(calque.ones(2))
+            assert y.tolist() == [2 * first + 1, 5.0]
+            assert z.item() == first + 2
+    assert compiled.compiles == 1
+
+
+def test_an_array_that_cannot_be_read_on_each_call_is_refused() -> None:
+    a = np.arange(4.0).reshape(2, 2)
+    with pytest.raises(RuntimeError, match=r"np\.ascontiguousarray"):
+        calque.compile(lambda x: x * a.T)(calque.ones(2))
+    a.flags.writeable = False
+    assert calque.compile(lambda x: x * a)(calque.ones(2)).tolist() == a.tolist()
+
+
+def test_an_array_is_read_in_a_branch() -> None:
+    a = np.array([1, 2], np.float32)
+    compiled = calque.compile(
+        lambda x: calque.cond((x > 0).all(), lambda x: x * a, lambda x: x, (x,))
+    )
+    assert compiled(calque.ones(2)).tolist() == [1.0, 2.0]
+    a[0] = 3
+    assert compiled(calque.ones(2)).tolist() == [3.0, 2.0]
+
+
 def test_a_lifted_number_meets_scalars() -> None:
     compiled = calque.compile(lambda x, s: (s * np.float64(2), x * (np.float32(2) + s)))
     for s in (0.5, 1.5):
