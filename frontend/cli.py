@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+from ..ir.location import is_library
 from .cli_errors import CommandError, one_line
 
 USAGE = """\
@@ -48,7 +52,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         if command is None:
             print(f"calque: unknown command '{name}'\n\n{USAGE}", end="", file=sys.stderr)
             return 2
-        return command(arguments)
+        with _warnings_in_one_line():
+            return command(arguments)
     except (CommandError, MemoryError) as error:
         print(f"calque {name}: {one_line(error)}", file=sys.stderr)
         return 2
@@ -57,6 +62,23 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """What calque warns of is told without a line of its own source; the user's are shown."""
+    shown = warnings.formatwarning
+
+    def form(message: Any, category: Any, filename: str, *rest: Any, **more: Any) -> str:
+        if is_library(filename):
+            return f"warning: {one_line(message)}\n"
+        return shown(message, category, filename, *rest, **more)
+
+    warnings.formatwarning = form
+    try:
+        yield
+    finally:
+        warnings.formatwarning = shown
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int] | None:

@@ -224,7 +224,9 @@ def _summary(name: str, array: np.ndarray) -> str:
     wide = array.astype(np.float64)
     if array.size == 1:
         return f"{head} {wide.item():.6g}"
-    return f"{head} min {wide.min():.4g}, mean {wide.mean():.4g}, max {wide.max():.4g}"
+    with np.errstate(all="ignore"):  # of infinities the mean is NaN
+        mean = wide.mean()
+    return f"{head} min {wide.min():.4g}, mean {mean:.4g}, max {wide.max():.4g}"
 
 
 def _check_shape(source: str, param: ParamSpec, array: np.ndarray) -> None:

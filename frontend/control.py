@@ -55,6 +55,9 @@ class RegionTrace(Trace):
             self.outside.append(tensor)
         return found
 
+    def lift_number(self, key: Any, getter: Callable[[], float], name: str) -> Tensor:
+        return self.parent.lift_number(key, getter, name)  # inputs are those of the program
+
     def record(self, op: Any, operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
         inside = [self._inside(x) for x in operands]
         return super().record(op, inside, attrs)

@@ -13,6 +13,7 @@ from ..ir.errors import runtime_error, value_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .devices import check_device
+from .lifted import plain
 from .storage import Storage
 from .symint import new_sizes
 from .tensor import Tensor
@@ -51,7 +52,9 @@ def tensor(
 
     Python floats become float32, ints int64, bools bool; NumPy arrays keep their dtype.
     """
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor) and data.__calque_weak__:
+        out = ops.cast(plain(data), dtype or dt.float32)  # as of the float that it stands for
+    elif isinstance(data, Tensor):
         out = data.detach().clone()
         out = out if dtype is None else ops.cast(out, dtype)
     else:
@@ -108,7 +111,7 @@ def _materialize(array: np.ndarray, device: str) -> Tensor:
 
 def as_tensor(data: Any, dtype: DType | None = None, device: str = "cpu") -> Tensor:
     """`data` itself where it is a tensor of that dtype, else `tensor(data)`."""
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor) and not data.__calque_weak__:
         return data if dtype is None else ops.cast(data, dtype)
     return tensor(data, dtype=dtype, device=device)
 

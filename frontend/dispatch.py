@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..ir.errors import runtime_error
 from ..ir.op import Op
 from ..ir.types import TensorMeta
@@ -51,8 +53,24 @@ def _eager() -> tuple[Any, Any]:
     return execute, record
 
 
+def tensor_of(array: np.ndarray) -> Any:
+    """The tensor that an array is among tensors; a compiled function reads it on each call."""
+    from .creation import from_numpy, tensor
+
+    if current_trace() is None:
+        return tensor(array)
+    if not array.flags.c_contiguous:
+        raise runtime_error(
+            f"a NumPy array of shape {array.shape} with strides {array.strides} is read by a "
+            "compiled function: make it contiguous with np.ascontiguousarray() outside of it first"
+        )
+    return from_numpy(array)
+
+
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The result of an operator on tensors, a tuple where it has several."""
+    if any(isinstance(x, np.ndarray) for x in operands):
+        operands = [tensor_of(x) if isinstance(x, np.ndarray) else x for x in operands]
     trace = current_trace()
     if trace is not None:
         if any(isinstance(x, SymInt) for x in operands):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.dtype import float64
-from ..ir.ops._common import is_number, is_weak
+from ..ir.ops._common import adopted, is_number, is_weak
 from .symint import SymInt
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
             weak = True
         elif not (hasattr(x, "__calque_meta__") or isinstance(x, _PLAIN)):
             return NotImplemented
+    operands = tuple(adopted(operands))
     if weak and all(is_weak(x) or is_number(x) or isinstance(x, SymInt) for x in operands):
         return _number(function, operands)
     return function(*operands)
@@ -37,12 +38,12 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
 
 def _number(function: Callable[..., Any], operands: tuple[Any, ...]) -> Tensor:
     """What Python would compute, in its precision: a number again unless it is a truth value."""
-    made = function(*(_plain(x) if is_weak(x) else x for x in operands))
+    made = function(*(plain(x) if is_weak(x) else x for x in operands))
     made.__calque_weak__ = made.dtype is float64
     return made
 
 
-def _plain(x: Tensor) -> Tensor:
+def plain(x: Tensor) -> Tensor:
     """The 0-d float64 tensor itself."""
     from .trace import current_trace
 

@@ -14,6 +14,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from ..ir.autodiff import describe
+from ..ir.errors import runtime_error
 from ..ir.interpreter import resolve
 from ..ir.op import Op
 from .dispatch import apply
@@ -67,7 +68,9 @@ class Replay:
         env: dict[SSAValue, Tensor] = {}
         for i, tensor in zip(self.inputs, tensors, strict=True):
             if isinstance(tensor, str):
-                raise _unsupported(f"'{tensor}' is written by the function, or read by name")
+                random = tensor.startswith("rng.")
+                written = f"'{tensor}' is written by the function, or read by name"
+                raise _unsupported("it draws random numbers" if random else written)
             env[self._captured.trace.block.args[i]] = tensor
         _run(self._ops, env, sizes)
         given = [*(env[v] for v in self._residuals), *cotangents]
@@ -88,7 +91,7 @@ def _run(ops: Iterable[Operation], env: dict[SSAValue, Tensor], sizes: Mapping[s
 
 
 def _unsupported(reason: str) -> RuntimeError:
-    return RuntimeError(
+    return runtime_error(
         f"create_graph=True through a compiled function is not supported here, because {reason}: "
         "compile the function that takes the gradient instead"
     )

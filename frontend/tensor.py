@@ -87,6 +87,12 @@ class Tensor(Methods):
 
         return apply(op, operands, attrs)
 
+    @staticmethod
+    def __calque_array__(array: np.ndarray) -> Tensor:
+        from .dispatch import tensor_of
+
+        return tensor_of(array)
+
     def __calque_meta__(self) -> TensorMeta:
         return self._meta
 
@@ -220,6 +226,11 @@ class Tensor(Methods):
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if not self.__calque_weak__:
+            raise type_error("type Tensor doesn't define __round__ method")
+        self._concrete_storage("round()")
 
     def __index__(self) -> int:
         if self.dtype.is_floating_point:

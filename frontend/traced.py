@@ -163,8 +163,40 @@ def origin(tensor: Tensor) -> str:
     return name
 
 
+def numbers_behind(tensor: Tensor) -> list[str]:
+    """The Python floats that a traced value is computed from; none where other data take part."""
+    storage = tensor._storage
+    assert isinstance(storage, TracedStorage)
+    inputs = {entry.storage.value: entry for entry in storage.trace.inputs}
+    found: dict[str, None] = {}
+    queue, seen = [storage.value], {storage.value}
+    while queue:
+        value = queue.pop()
+        if isinstance(value.owner, Block):
+            entry = inputs.get(value)
+            if entry is None or not any(
+                (t := ref()) is not None and t.__calque_weak__ for ref in entry.storage.tensors
+            ):
+                return []
+            kind = "float argument" if entry.getter is None else "option"
+            found[f"the {kind} {entry.name}"] = None
+        else:
+            queue += [x for x in value.owner.operands if x not in seen]
+            seen.update(queue)
+    return sorted(found)
+
+
 def data_dependence(tensor: Tensor, wanted: str) -> Exception:
     """The error for Python code that needs the data of a traced tensor."""
+    numbers = numbers_behind(tensor)
+    if numbers:
+        computed = "" if origin(tensor).startswith("input ") else "what is computed from "
+        return runtime_error(
+            f"{wanted} of {computed}{' and '.join(numbers)} is asked for, but a compiled function "
+            "reads it anew on each call, and while tracing it has no value. Choose by it with "
+            "calque.where or calque.cond. To have a program for each value, let the float be "
+            "static: not an argument, but a global or a variable of the enclosing function."
+        )
     return runtime_error(
         f"{wanted} of a traced tensor {tensor._meta} ({origin(tensor)}) is asked for, but while "
         "tracing it has no data. Branch on data with calque.where or calque.cond, loop with "

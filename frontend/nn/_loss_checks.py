@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from ...ir import dtype as dt
 from ...ir import ops
 from ...ir.errors import runtime_error, value_error
 from ...ir.ops._common import sizes
@@ -69,7 +70,7 @@ def _one_class(target: Tensor) -> Tensor:
 
 
 def checked_targets(input: Tensor, target: Tensor) -> Tensor:
-    """The target, which has to hold one class for each row of classes of `input`."""
+    """The target as int64; it has to hold one class for each row of classes of `input`."""
     target = _one_class(target) if input.dim() == 1 else target
     given, wanted = target._meta.shape, _target_shape(input)
     if not input.dim():
@@ -83,11 +84,11 @@ def checked_targets(input: Tensor, target: Tensor) -> Tensor:
         raise runtime_error("0D or 1D target tensor expected, multi-target not supported")
     if not same_shape(given, wanted):
         raise runtime_error(f"Expected target size {sizes(wanted)}, got {sizes(given)}")
-    if target.is_floating_point():
+    if target.dtype.kind not in "iu":
         raise runtime_error(
             f"expected target dtype to be Long or Byte, but got {torch_name(target.dtype)}"
         )
-    return target
+    return ops.cast(target, dt.int64)  # narrow ones have no room for `ignore_index`
 
 
 def _target_shape(input: Tensor) -> Shape:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
+
 from ...ir import ops
 from ...ir.errors import runtime_error, value_error
 from ...ir.ops._elementwise import torch_name
+from ..function import Function
 from ..tensor import Tensor
 from ._loss_checks import (
     check_class_weight,
@@ -145,6 +148,31 @@ def _weight_sum(loss: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
     return ops.sum(ops.where(kept, weights, 0.0))
 
 
+class _BinaryCrossEntropy(Function):
+    """By element. The logarithms have no gradient at 0, where that of the loss is finite."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(p, target)
+        log_p, log_q = _limited_logs(p)
+        return -(target * log_p + (1 - target) * log_q)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        p, target = ctx.saved_tensors
+        least = max(1e-12, float(ml_dtypes.finfo(p.dtype.numpy).smallest_normal))
+        of_p = grad * (p - target) / ops.maximum(p * (1 - p), least)
+        if not ctx.needs_input_grad[1]:
+            return of_p, None
+        log_p, log_q = _limited_logs(p)
+        return of_p, grad * (log_q - log_p)
+
+
+def _limited_logs(p: Tensor) -> tuple[Tensor, Tensor]:
+    """log(p) and log(1 - p), at least -100."""
+    return ops.maximum(ops.log(p), -100.0), ops.maximum(ops.log1p(-p), -100.0)
+
+
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -157,9 +185,7 @@ def binary_cross_entropy(
     if target.is_floating_point():
         message = "all elements of target should be between 0 and 1"
         target = ops.check_range(target, 0.0, 1.0, message)
-    log_p = ops.maximum(ops.log(input), -100.0)
-    log_q = ops.maximum(ops.log1p(-input), -100.0)
-    loss = -(target * log_p + (1 - target) * log_q)
+    loss = _BinaryCrossEntropy.apply(input, target)
     loss = loss if weight is None else check_weighted(loss * weight, input)
     return _reduce(loss, reduction)
 

@@ -41,7 +41,7 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[float]:
         """The rates in use."""
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
+        return [group["lr"] for group in self.optimizer.param_groups]
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next step, or to a given one."""

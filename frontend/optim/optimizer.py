@@ -7,27 +7,92 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ...ir import dtype as dt
-from ...ir.errors import type_error, value_error
+from ...ir.errors import runtime_error, type_error, value_error
 from ..creation import zeros
 from ..gradmode import enable_grad, no_grad
-from ..guards import Epoch, State
+from ..guards import Epoch, State, frozen
 from ..inplace import assign
 from ..tensor import Tensor
-from ..trace import current_trace, untraced
+from ..trace import Trace, current_trace, untraced
 
 
 class ParamGroup(dict[str, Any]):
-    """The options of some parameters; changing one that is not lifted makes programs retrace."""
+    """The options of some parameters; changing one that is not lifted makes programs retrace.
+
+    While tracing, a lifted float is read as the number that it is on each call, and nothing can
+    be changed: that would happen once, and not on each call.
+    """
 
     lifted: Collection[str] = ()
+    owner: Optimizer | None = None
     version = 0  # counts changes after which a parameter may need further state
 
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        if key not in self.lifted or (trace := current_trace()) is None or self.owner is None:
+            return value
+        trace.surroundings.note(self.owner)
+        read = functools.partial(super().__getitem__, key)
+        return self._lift(trace, f"{key}{self.owner._suffix(self)}", value, read)
+
+    def __iter__(self) -> Iterator[str]:
+        return super().__iter__()  # defined here, so that dict(group) reads each by its name
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            return default
+        return self[key]
+
+    def items(self) -> Any:
+        return super().items() if current_trace() is None else {k: self[k] for k in self}.items()
+
+    def values(self) -> Any:
+        return super().values() if current_trace() is None else dict(self.items()).values()
+
+    def plain(self) -> dict[str, Any]:
+        """The options as they are now, whether a trace is active or not."""
+        return {key: super(ParamGroup, self).__getitem__(key) for key in self}
+
+    def _lift(self, trace: Trace, path: str, value: Any, read: Callable[[], Any]) -> Any:
+        if isinstance(value, tuple):
+            return tuple(
+                self._lift(trace, f"{path}.{i}", x, lambda i=i: read()[i])
+                for i, x in enumerate(value)
+            )
+        if not isinstance(value, float):
+            return value
+        return trace.lift_number((id(self.owner), path), lambda: float(read()), path)
+
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self.lifted:
+        if current_trace() is not None:
+            raise runtime_error(
+                f"the option '{key}' of a parameter group is changed inside of a compiled "
+                "function, where that would happen once, while it is traced. Options are read "
+                "anew on each call: change them, or call the scheduler's step(), outside of the "
+                "compiled function"
+            )
+        old = super().get(key)
+        if key not in self.lifted or _kind(value) != _kind(old):
             Epoch.bump()
-        if key not in self.lifted or not self.get(key):
+        if key not in self.lifted or not old:
             self.version += 1
         super().__setitem__(key, value)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *args: Any, **options: Any) -> None:
+        for key, value in dict(*args, **options).items():
+            self[key] = value
+
+
+def _kind(option: Any) -> Any:
+    """What a program depends on of a lifted option: all of it but the values of floats."""
+    if isinstance(option, tuple):
+        return tuple(map(_kind, option))
+    return float if isinstance(option, float) else frozen(option)
 
 
 def active(option: Any) -> bool:
@@ -69,15 +134,16 @@ class Optimizer:
         for number, group in enumerate(self.param_groups):
             lines += [""] if number else []
             lines.append(f"Parameter Group {number}")
-            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
+            lines += [f"    {k}: {v}" for k, v in sorted(group.plain().items()) if k != "params"]
         return "\n".join([*lines, ")"])
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters with options of their own."""
-        group = ParamGroup({**self.defaults, **param_group})
+        params = param_group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        group = ParamGroup({**self.defaults, **param_group, "params": params})
         group.lifted = self.lifted
-        params = group["params"]
-        group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        group.owner = self
         taken = {id(p) for g in self.param_groups for p in g["params"]}
         for p in group["params"]:
             if not isinstance(p, Tensor):
@@ -111,8 +177,8 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             ready: list[tuple[dict[str, Any], Tensor, Tensor, dict[str, Any]]] = []
-            for number, group in enumerate(self.param_groups):
-                options = self._options(number, group)
+            for group in self.param_groups:
+                options = {key: group[key] for key in sorted(group)}
                 found = [(p, p.grad) for p in group["params"]]
                 ready += [
                     (options, p, g, self._states(p, group)) for p, g in found if g is not None
@@ -125,26 +191,10 @@ class Optimizer:
             trace.surroundings.note(self, renewed=True)
         return loss
 
-    def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:
-        """The group's options, lifted floats as tensors while tracing."""
-        trace = current_trace()
-        options = dict(group)
-        if trace is None:
-            return options
-
-        def lift(name: str, value: Any, read: Callable[[], Any]) -> Any:
-            if isinstance(value, tuple):
-                return tuple(
-                    lift(f"{name}.{i}", x, lambda i=i: read()[i]) for i, x in enumerate(value)
-                )
-            if not isinstance(value, float):
-                return value
-            path = name if len(self.param_groups) == 1 else f"{name}.{number}"
-            return trace.lift_number((id(self), path), lambda: float(read()), path)
-
-        for key in sorted(self.lifted & options.keys()):
-            options[key] = lift(key, options[key], functools.partial(group.__getitem__, key))
-        return options
+    def _suffix(self, group: ParamGroup) -> str:
+        """What tells the options of a group from those of others in the names of inputs."""
+        groups = self.param_groups
+        return f".{[g is group for g in groups].index(True)}" if len(groups) > 1 else ""
 
     def _advance(self, states: list[dict[str, Any]]) -> None:
         """Count a step; parameters that began together share one counter until one is left out."""
@@ -194,7 +244,11 @@ class Optimizer:
     def _guard_state(self) -> State:
         return {
             (number, ""): (
-                tuple((k, v) for k, v in g.items() if k != "params" and k not in self.lifted),
+                tuple(
+                    (k, _kind(v) if k in self.lifted else v)
+                    for k, v in g.plain().items()
+                    if k != "params"
+                ),
                 tuple(map(id, g["params"])),
                 tuple(tuple(map(id, self.state.get(p, {}).values())) for p in g["params"]),
             )

@@ -16,6 +16,7 @@ from ..types import Shape, TensorMeta
 
 Number: TypeAlias = bool | int | float
 _NUMBERS = (bool, int, float)
+_NUMPY = (np.ndarray, np.generic)
 
 
 def is_number(x: Any) -> bool:
@@ -26,6 +27,22 @@ def is_number(x: Any) -> bool:
 def is_weak(x: Any) -> bool:
     """Whether x is a tensor that stands for a Python float, and promotes as one."""
     return getattr(x, "__calque_weak__", False)
+
+
+def adopted(operands: Sequence[Any]) -> Sequence[Any]:
+    """Operands whose NumPy scalars are the Python numbers that they stand for, if tensors are met.
+
+    So are arrays without dimensions. Where all are NumPy's or numbers they stay as they are:
+    references compute with them.
+    """
+    if not any(isinstance(x, _NUMPY) for x in operands) or _of_tensors(operands) is None:
+        return operands
+    return [x.item() if isinstance(x, _NUMPY) and not x.ndim else x for x in operands]
+
+
+def _of_tensors(operands: Sequence[Any]) -> Any:
+    """One of the operands that is neither NumPy's nor a number, None without one."""
+    return next((x for x in operands if not isinstance(x, (*_NUMPY, *_NUMBERS))), None)
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape:
@@ -94,7 +111,7 @@ def result_type(*operands: Value | Number) -> DType:
     dims: DType | None = None
     zeros: DType | None = None
     numbers: list[Number] = []
-    for x in operands:
+    for x in adopted(operands):
         if is_number(x):
             numbers.append(x)
             continue
@@ -122,6 +139,13 @@ def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[
     from .elementwise import cast
     from .view import broadcast_to
 
+    operands = adopted(operands)
+    if (
+        any(isinstance(x, np.ndarray) for x in operands)
+        and (one := _of_tensors(operands)) is not None
+    ):
+        made: Any = getattr(one, "__calque_array__", lambda x: constant(x, one))
+        operands = [made(x) if isinstance(x, np.ndarray) else x for x in operands]
     tensors = [x for x in operands if not is_number(x)]
     metas = [meta(x) for x in tensors]
     first = metas[0]

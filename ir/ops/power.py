@@ -12,7 +12,7 @@ from .. import dtype as dt
 from ..errors import runtime_error
 from ..op import Node, Sample, Value, meta
 from ..scalar import ScalarBuilder
-from ._common import Number, is_number, result_type
+from ._common import Number, adopted, is_number, result_type
 from ._elementwise import Binary, elementwise_samples, function
 from ._fold import is_uniform
 from .arithmetic import div, mul, reciprocal, square, sub
@@ -115,6 +115,7 @@ def pow(x: Value | Number, y: Value | Number) -> Value:
     As in PyTorch, the numbers 0, 1, 2, 3, 0.5, -0.5, -1 and -2 as exponents become products, roots
     and quotients. Raises RuntimeError for a negative number as the exponent of integers.
     """
+    x, y = adopted((x, y))
     if is_number(y) and not is_number(x):
         dtype = result_type(x, y)
         if not dtype.is_floating_point:

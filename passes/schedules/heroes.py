@@ -33,10 +33,11 @@ def contracts(kernel: func.FuncOp, ops: Sequence[Operation]) -> bool | None:
     may be. Warns, naming the function, where `ops`, its operations, are not what the hero says.
     """
     hero = hero_of(kernel)
+    said = kernel.attributes.get(HERO)
     found = _PROMISES[hero](ops) if hero in _PROMISES else "no such hero is known"
-    if hero is not None and found:
+    if said is not None and found:
         warnings.warn(
-            f'@{kernel.sym_name.data} has the hero "{hero}", but {found}; '
+            f"@{kernel.sym_name.data} has the hero {said}, but {found}; "
             "it is compiled as a generic kernel",
             HeroWarning,
             stacklevel=4,

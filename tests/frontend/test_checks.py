@@ -81,3 +81,24 @@ def test_what_is_used_is_checked_once() -> None:
     for f, x in ((used, index), (gradient_only, index), (known, calque.ones(3))):
         f(x)
         assert "check_index" not in f.ir("graph")
+
+
+def probabilities(x: Any) -> Any:
+    F.binary_cross_entropy(x, x.detach() * 0)
+    return x * 2
+
+
+def deviations(x: Any) -> Any:
+    calque.normal(0.0, x)
+    return x * 2
+
+
+@both
+@pytest.mark.parametrize(
+    ("program", "message"), [(probabilities, "between 0 and 1"), (deviations, "std >= 0.0")]
+)
+def test_a_range_is_checked_for_nothing_too(program: Any, message: str, wrap: Any) -> None:
+    f = wrap(program)
+    f(calque.tensor([0.0, 1.0]))
+    with pytest.raises(RuntimeError, match=message):
+        f(calque.tensor([0.5, -0.1]))

@@ -378,6 +378,26 @@ def test_infinities_stay_infinite(
     assert capsys.readouterr().out.strip() == text
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinities_of_both_signs_are_summarized(
+    traced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("x.npy", np.array([[np.inf, -np.inf, 1, 2, 3, 4]], np.float32))
+    assert main(["run", "m.mlir", "--input", "x.npy"]) == 0
+    assert "min -inf, mean nan, max inf" in capsys.readouterr().out
+
+
+def test_a_warning_is_one_line(folder: Path) -> None:
+    main(["trace", "cli_model:masked", "--input", "f32[8]", "-o", "g.mlir"])
+    main(["compile", "g.mlir", "--emit", "linalg", "-o", "l.mlir"])
+    text = Path("l.mlir").read_text()
+    assert 'calque.hero = "elementwise"' in text
+    Path("l.mlir").write_text(text.replace('hero = "elementwise"', 'hero = "matmul"'))
+    command = [sys.executable, "-m", "calque", "run", "l.mlir"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r'warning: @\w+ has the hero "matmul", but .* generic kernel\n', run.stderr)
+
+
 def test_files_may_be_called_anything(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("m.mlir").rename("m.graph")
     capsys.readouterr()

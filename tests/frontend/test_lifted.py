@@ -28,6 +28,9 @@ FUNCTIONS: dict[str, Function] = {
     "a sign": lambda x, s: -s + x + abs(s),
     "a size": lambda x, s: s * x.numel(),
     "itself": lambda x, s: s,
+    "a tensor of it": lambda x, s: calque.tensor(s) * x,
+    "as a tensor": lambda x, s: calque.as_tensor(s) * x.long(),
+    "a double": lambda x, s: calque.tensor(s, dtype=calque.float64),
     "a branch": lambda x, s: calque.cond((x > 0).all(), lambda x: x * s, lambda x: x - s, (x,)),
 }
 
@@ -56,6 +59,33 @@ def test_a_number_is_not_written_in_place() -> None:
     out = calque.compile(add_in_place)(x, 2.5)
     assert out.dtype is calque.float32
     assert out.tolist() == [3.5, 4.5]
+
+
+ASKS: dict[str, Function] = {
+    "a branch": lambda x, s: x if s > 1 else -x,
+    "a conversion": lambda x, s: x * float(s),
+    "rounding": lambda x, s: x * round(s, 1),
+    "a constant": lambda x, s: calque.full((2,), s),
+}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_python_that_asks_for_the_value_is_told_the_argument(name: str) -> None:
+    with pytest.raises(RuntimeError, match=r"the float argument s is asked .* static"):
+        calque.compile(ASKS[name])(calque.ones(2), 2.5)
+
+
+def test_data_is_not_taken_for_a_number() -> None:
+    with pytest.raises(RuntimeError, match=r"traced tensor i1\[\]"):
+        calque.compile(lambda x, s: x if x.sum() > s else -x)(calque.ones(2), 2.5)
+
+
+def test_a_float_of_the_enclosing_function_is_static() -> None:
+    s = 2.5
+    compiled = calque.compile(lambda x: x * round(s) if s > 1 else -x)
+    assert compiled(calque.ones(1)).tolist() == [2.0]
+    s = 0.5
+    assert compiled(calque.ones(1)).tolist() == [-1.0]
 
 
 KINDS: dict[str, Any] = {

@@ -134,11 +134,63 @@ def test_one_row_takes_one_class() -> None:
         assert F.cross_entropy(x, target).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("dtype", [calque.uint8, calque.int32, calque.int16], ids=str)
+def test_classes_may_be_narrow(wrap: Any, dtype: Any) -> None:
+    x, classes = calque.randn(3, 4), tensor([1, 3, 0])
+    every: list[dict[str, Any]] = [{}, {"ignore_index": 3}, {"ignore_index": -1000}]
+    for options in [*every, {"label_smoothing": 0.1}]:
+
+        @wrap
+        def loss(x: Any, y: Any, options: Any = options) -> Any:
+            return F.cross_entropy(x, y, **options)
+
+        expected = F.cross_entropy(x, classes, **options)
+        assert loss(x, classes.to(dtype)).item() == pytest.approx(expected.item())
+
+
+def test_classes_are_integers() -> None:
+    for loss in (F.cross_entropy, F.nll_loss):
+        for dtype, name in ((calque.bool, "Bool"), (calque.float32, "Float")):
+            with pytest.raises(RuntimeError, match=f"Long or Byte, but got {name}"):
+                loss(ones(3, 4), ones(3).to(dtype))
+
+
 def test_the_gradient_of_probabilities_passes_the_check() -> None:
     p = tensor([0.2, 0.7]).requires_grad_()
     F.binary_cross_entropy(p, tensor([0.0, 1.0]), reduction="sum").backward()
     assert p.grad is not None
     np.testing.assert_allclose(p.grad.numpy(), [1 / 0.8, -1 / 0.7], rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+@pytest.mark.parametrize("dtype", [calque.float32, calque.float64, calque.float16], ids=str)
+def test_certain_probabilities_have_a_gradient(wrap: Any, dtype: Any) -> None:
+    @wrap
+    def gradients(x: Any, t: Any) -> Any:
+        loss = F.binary_cross_entropy(calque.sigmoid(x), t)
+        return calque.autograd.grad(loss, (x, t))
+
+    x = tensor([1e3, -1e3, 0.0], dtype=dtype).requires_grad_()
+    of_x, of_t = gradients(x, tensor([1.0, 0.0, 1.0], dtype=dtype).requires_grad_())
+    np.testing.assert_allclose(of_x.numpy(), [0, 0, -1 / 6], rtol=1e-3)
+    np.testing.assert_allclose(of_t.numpy(), [-100 / 3, 100 / 3, 0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
+def test_binary_cross_entropy_has_second_derivatives(wrap: Any) -> None:
+    @wrap
+    def second(p: Any, t: Any, w: Any) -> Any:
+        loss = F.binary_cross_entropy(p, t, w, reduction="sum")
+        g: Any = calque.autograd.grad(loss, p, create_graph=True)[0]
+        return g, calque.autograd.grad((g * g).sum(), p)[0]
+
+    p, t, w = np.array([0.2, 0.7]), np.array([0.1, 1.0]), np.array([2.0, 0.5])
+    found = second(tensor(p).requires_grad_(), tensor(t), tensor(w))
+    first = w * ((1 - t) / (1 - p) - t / p)
+    np.testing.assert_allclose(found[0].detach().numpy(), first)
+    again = w * ((1 - t) / (1 - p) ** 2 + t / p**2)
+    np.testing.assert_allclose(found[1].detach().numpy(), 2 * first * again)
 
 
 def test_a_batch_that_does_not_match_changes_nothing() -> None:
