@@ -28,7 +28,7 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     Floats become leaves because their values do not belong to a program's structure. Raises
     TypeError for values that cannot be compared between calls.
     """
-    if isinstance(tree, (Tensor, SymInt)) or type(tree) is float:
+    if isinstance(tree, (Tensor, SymInt, float)):
         leaves.append(tree)
         return LEAF
     if isinstance(tree, dict):

@@ -34,7 +34,7 @@ from .traced import root
 _Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | None
 
 # Routes that an entry keeps, for different sizes.
-_KEPT = 256
+_ROUTES = 256
 
 
 class Entry:
@@ -137,7 +137,7 @@ class Entry:
         sizes = tuple([leaves[i]._sizes[d] for i, d in self._order])
         found = self._routes.get(sizes)
         if found is None:
-            if len(self._routes) >= _KEPT:
+            if len(self._routes) >= _ROUTES:
                 self._routes.clear()
             found = self._routes[sizes] = Route(self, sizes, leaves)
         return found

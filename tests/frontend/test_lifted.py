@@ -119,3 +119,12 @@ def test_parameters_without_dimensions_agree_bit_for_bit(kind: str) -> None:
             schedule.step()
         found.append(p.detach().numpy().tobytes())
     assert found[0] == found[1]
+
+
+def test_numpy_floats_are_float_arguments() -> None:
+    f = calque.compile(lambda x, s: x * s)
+    x = calque.ones(2)
+    for s in (2.0, np.float64(3.0), np.float64(0.5)):
+        out = f(x, s)
+        assert out.dtype is calque.float32 and out.tolist() == [float(s)] * 2
+    assert f.compiles == 1
