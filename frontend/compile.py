@@ -58,8 +58,9 @@ class CompiledFunction(Generic[P, R]):
             pointers = route.recognize(args)
             if pointers is not None:
                 return route.run(args, pointers)
-        self._route, leaves = self._find_route(args, kwargs)
-        return self._route.run(leaves)
+        route, leaves = self._find_route(args, kwargs)
+        self._route = route  # another thread may set its own at any time
+        return route.run(leaves)
 
     def _find_route(self, args: Any, kwargs: Any) -> tuple[Route, Any]:
         """The general way: a route for any arguments, and the tensors among these."""

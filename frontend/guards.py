@@ -99,12 +99,13 @@ class Guards:
         for tensor, storage, version in self.data:
             if tensor._storage is not storage or storage.version != version:
                 return False
-        if self._epoch != Epoch.value:
-            self._epoch = Epoch.value
+        epoch = Epoch.value
+        if self._epoch != epoch:
             self._unchanged = all(
                 self._relevant(obj._guard_state()) == self._relevant(state)
                 for _, obj, state in self.objects
             )
+            self._epoch = epoch  # last, since other threads believe it
         return self._unchanged
 
     def _relevant(self, state: State) -> State:

@@ -30,8 +30,8 @@ from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
 from .traced import root
 
-# Of a new result: meta, strides, bytes; None for state, which is written where it is.
-_Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | None
+# Of a new result: meta, strides, bytes; of state, which is written where it is: its input's index.
+_Layout: TypeAlias = tuple[TensorMeta, tuple[int, ...], int] | int
 
 # Routes that an entry keeps, for different sizes.
 _ROUTES = 256
@@ -122,12 +122,13 @@ class Entry:
         return True
 
     def _look_at_state(self) -> None:
-        if self._epoch != Epoch.value:
-            self._epoch = Epoch.value
+        epoch = Epoch.value
+        if self._epoch != epoch:
             self._memory = self._find_memory()
             pairs = zip(self._state, self._looks, strict=True)
             fits = all(_look(t) == look and not t._offset for (_, t), look in pairs)
             self._state_fits = fits and all(root(t) is whole for t, whole in self._views)
+            self._epoch = epoch  # last, since other threads believe it
 
     def _find_memory(self) -> set[int]:
         return {id(t._storage) for _, t in self._state}
@@ -154,7 +155,7 @@ class Entry:
                     )
                 x = contiguous(x)
             keep.append(x)
-            pointers.append(x._storage.pointer + x._offset * x._meta.dtype.itemsize)  # type: ignore[union-attr]
+            pointers.append(x.data_ptr())
         return keep, pointers
 
     def gather(self, leaves: Sequence[Tensor], keep: list[Tensor], pointers: list[int]) -> None:
@@ -261,7 +262,7 @@ class Route:
         shapes = self._call.shapes[len(entry.captured.inputs) :]
         results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
         self._layouts = [
-            None if result.role == "state" else _layout(meta, shape)
+            _layout(meta, shape) if result.alias is None else result.alias
             for result, meta, shape in results
         ]
 
@@ -304,9 +305,9 @@ class Route:
         if entry.more:
             entry.gather(leaves, keep, pointers)
         outputs: list[Any] = []
-        for k, layout in enumerate(self._layouts):
-            if layout is None:
-                pointers.append(pointers[entry.captured.results[k].alias])  # type: ignore[index]
+        for layout in self._layouts:
+            if isinstance(layout, int):
+                pointers.append(pointers[layout])
                 outputs.append(None)
                 continue
             meta, strides, nbytes = layout

@@ -10,6 +10,7 @@ import pytest
 import calque
 import calque.nn as nn
 import calque.nn.functional as F
+from calque.frontend.compile import CompiledFunction
 from calque.optim import SGD, AdamW
 from calque.runtime import memory
 
@@ -307,3 +308,19 @@ def test_a_call_is_recognized_only_where_it_means_the_same() -> None:
     same(x, y)
     with pytest.raises(RuntimeError, match="outside of the function"):
         f(leaked[0], y)
+
+
+def test_a_call_runs_its_own_route_whatever_other_threads_do() -> None:
+    class Interrupted(CompiledFunction[Any, Any]):
+        """Another thread sets its route right after each call has set its own."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, others if name == "_route" and others else value)
+
+    others: Any = None
+    f = Interrupted(lambda x: x * 2)
+    f(calque.ones(3))
+    f(calque.ones(5))
+    others = f._route
+    assert f(calque.ones(7)).tolist() == [2.0] * 7
+    assert f(calque.ones(3)).tolist() == [2.0] * 3
