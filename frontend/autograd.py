@@ -51,7 +51,7 @@ class GradNode:
         saved_operands, saved_results = op.SAVED
         self.saved: list[tuple[bool, int, Tensor]] = [
             (True, i, operands[i]) for i in saved_operands
-        ] + [(False, i, alias(results[i])) for i in saved_results]
+        ] + [(False, i, results[i]._again()) for i in saved_results]
         self.versions = [t._storage.version for _, _, t in self.saved]
         self.node = Node(
             op,
@@ -171,14 +171,9 @@ def edge_of(x: Tensor) -> Edge:
     return x if x._grad_fn is None else (x._grad_fn, x._output)
 
 
-def alias(x: Tensor) -> Tensor:
-    """The same memory without history."""
-    return Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
-
-
 def connected(x: Tensor, node: Any, output: int) -> Tensor:
     """An alias of a result that is again the result of `node`."""
-    made = alias(x)
+    made = x._again()
     made._grad_fn, made._output, made._requires_grad = node, output, True
     return made
 

@@ -42,10 +42,6 @@ class Program:
             found = self._calls[key] = self.executable.prepare(key)
         return found
 
-    def output_shapes(self, sizes: Sequence[int]) -> list[tuple[int, ...]]:
-        """The shapes of the outputs for values of the size symbols."""
-        return list(self.prepare(sizes).shapes[len(self.inputs) :])
-
 
 @cache
 def source_hash() -> str:

@@ -26,6 +26,7 @@ from ..ir.ops.elementwise import Elementwise
 from ..ir.ops.view import View
 from ..ir.types import TensorMeta, to_type
 from ..ir.verify import set_guards
+from ..runtime.executable import Call
 from . import eager_elementwise as elementwise
 from . import strided
 from .creation import empty_concrete, from_array
@@ -38,8 +39,14 @@ from .tensor import Tensor
 
 @dataclass(frozen=True)
 class _Entry:
+    """A program, and where the values of its size symbols are: (number of a shape, dimension)."""
+
     program: Program
-    order: tuple[tuple[int, int], ...]  # where each size symbol is read: (operand, dimension)
+    order: tuple[tuple[int, int], ...]
+
+    def call(self, shapes: Sequence[Sequence[int]]) -> Call:
+        """The program for some shapes."""
+        return self.program.prepare(tuple([shapes[i][d] for i, d in self.order]))
 
 
 # The attribute of operators that make tensors which says how many elements; it may vary too.
@@ -71,7 +78,7 @@ def _on(meta: TensorMeta, device: str) -> TensorMeta:
 
 
 def _alias(x: Tensor) -> Tensor:
-    out = Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
+    out = x._again()
     out._base, out._view, out._seen = x._base, x._view, -1
     return out
 
@@ -101,8 +108,7 @@ def _source(x: Tensor) -> Tensor:
     shape = tuple([1 if stride == 0 else size for size, stride in pairs])
     if not is_contiguous(shape, x._strides):
         return aligned(x)
-    meta = x._meta.with_shape(shape)
-    return Tensor._concrete(x._storage, meta, x._strides, x._offset)  # type: ignore[arg-type]
+    return x._again(x._meta.with_shape(shape))
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -155,8 +161,7 @@ def _run_elementwise(
         order = tuple((0, int(s.removeprefix("s"))) for s in program.symbols)
         with _lock:
             entry = _programs.setdefault(key, _Entry(program, order))
-    call = entry.program.prepare([sizes[d] for _, d in entry.order])
-    run(call, [x.data_ptr() for x in (*sources, out)])
+    run(entry.call([sizes]), [x.data_ptr() for x in (*sources, out)])
     return out
 
 
@@ -171,10 +176,8 @@ def _run(
         shapes.append((count,))
         attrs = {**attrs, key: count if isinstance(attrs[key], int) else (count,)}
     entry = _lookup(op, operands, shapes, attrs)
-    sizes = tuple(shapes[i][d] for i, d in entry.order)
-    call = entry.program.prepare(sizes)
     outputs = [empty_concrete(m) for m in results]
-    run(call, [x.data_ptr() for x in (*operands, *outputs)])
+    run(entry.call(shapes), [x.data_ptr() for x in (*operands, *outputs)])
     return outputs
 
 

@@ -18,7 +18,7 @@ from ..ir.ops.control import Yield
 from ..ir.ops.custom import custom
 from ..ir.sym import same
 from ..ir.types import TensorMeta
-from .autograd import _sequence, alias, edge_of
+from .autograd import _sequence, edge_of
 from .control import RegionTrace
 from .creation import zeros
 from .gradmode import is_grad_enabled, no_grad
@@ -270,7 +270,7 @@ def _attach(
 ) -> Any:
     """What forward returned, connected to the tape; inputs returned as they came are aliased."""
     inputs = {id(args[i]) for i in tensors} - ctx._dirty
-    outputs = [alias(o) if id(o) in inputs else o for o in _leaves(out)]
+    outputs = [o._again() if id(o) in inputs else o for o in _leaves(out)]
     through = [
         new for old, new in zip(_leaves(out), outputs, strict=True)
         if isinstance(new, Tensor) and new.is_floating_point() and id(old) not in ctx._plain

@@ -122,11 +122,6 @@ class _Metas:
         self.result_metas = result_metas
 
 
-def _pinned(x: Tensor) -> Tensor:
-    """The same memory, whatever data the tensor is given later."""
-    return Tensor._concrete(x._storage, x._meta, x._strides, x._offset)  # type: ignore[arg-type]
-
-
 def attach(
     entry: Entry, sizes: dict[str, int], leaves: Sequence[Tensor], outputs: Sequence[Any]
 ) -> None:
@@ -139,7 +134,8 @@ def attach(
             residuals.append(outputs[index])
         else:
             tensor = captured.inputs[index].tensor
-            residuals.append(_pinned(aligned(leaves[index]) if tensor is None else tensor))
+            found = aligned(leaves[index]) if tensor is None else tensor
+            residuals.append(found._again())  # whatever data it is given later
     differentiable = [outputs[i] for i in captured.differentiable]
     node = CompiledBackward(entry, sizes, leaves, residuals, differentiable)
     for i, output in enumerate(differentiable):

@@ -62,6 +62,12 @@ class Tensor(Methods):
             self._offset = offset
         return self
 
+    def _again(self, meta: TensorMeta | None = None) -> Tensor:
+        """The same memory without history, of another shape where a meta is given: one that
+        differs by sizes of 1."""
+        storage: Any = self._storage
+        return Tensor._concrete(storage, meta or self._meta, self._strides, self._offset)
+
     @classmethod
     def _traced(
         cls, storage: TracedStorage, meta: TensorMeta, chain: tuple[ViewStep, ...] = ()

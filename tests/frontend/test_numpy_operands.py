@@ -44,11 +44,18 @@ FUNCTIONS: dict[str, Function] = {
 both = pytest.mark.parametrize("wrap", [lambda f: f, calque.compile], ids=["eager", "compiled"])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("s", SCALARS, ids=lambda s: f"{type(s).__name__} {s.dtype}")
+def pairs() -> list[Any]:
+    """Functions and scalars; truth values are not subtracted."""
+    return [
+        pytest.param(name, s, id=f"{name}-{type(s).__name__} {s.dtype}")
+        for name in FUNCTIONS
+        for s in SCALARS
+        if s.dtype != bool or name not in ("alpha", "sub", "reflected sub")
+    ]
+
+
+@pytest.mark.parametrize(("name", "s"), pairs())
 def test_a_scalar_is_its_number(name: str, s: Any) -> None:
-    if name in ("alpha", "sub", "reflected sub") and s.dtype == bool:
-        pytest.skip("not defined for truth values")
     function = FUNCTIONS[name]
     for x in (calque.tensor([1.0, 2.0]), calque.tensor([1, 2]), calque.tensor([1.0]).half()):
         expected, found = function(x, s.item()), function(x, s)
