@@ -122,102 +122,128 @@ RATIO_MAX = (LOG_HI / (2 + LOG_HI)) ** 2 * D("1.0001")
 TINY = D("1e-8")
 
 
-def fits() -> list[Fit]:
-    """All fits. z means the square of the reduced argument r."""
+def both(
+    name: str, meaning: str, target: Fn, lo: D, hi: D, degrees: tuple[int, int], weight: Fn
+) -> list[Fit]:
+    """The fits of f32 and of f64; degree 0 leaves one out."""
+    return [
+        Fit(name, fmt, meaning, target, lo, hi, degree, weight)
+        for fmt, degree in zip(("f32", "f64"), degrees, strict=True)
+        if degree
+    ]
+
+
+# z means the square of the reduced argument r.
+
+
+exp2_tail = over(lambda r: (r * LN2).exp() - 1, 1)
+
+
+def ratio(z: D) -> D:
+    return (log_ratio(z.sqrt()) / z.sqrt() - 2) / z
+
+
+def exponentials() -> list[Fit]:
     exp_tail = over(lambda r: r.exp() - 1 - r, 2)
-    exp2_tail = over(lambda r: (r * LN2).exp() - 1, 1)
+    return [
+        *both(
+            "exp",
+            "(exp(r) - 1 - r)/r^2",
+            exp_tail,
+            -HALF_LN2,
+            HALF_LN2,
+            (4, 9),
+            lambda r: r * r / r.exp(),
+        ),
+        *both(
+            "expm1",
+            "(exp(r) - 1 - r)/r^2, relative to expm1(r)",
+            exp_tail,
+            -HALF_LN2,
+            HALF_LN2,
+            (5, 10),
+            lambda r: abs(r * r / (r.exp() - 1)),
+        ),
+        *both(
+            "exp2",
+            "(2^r - 1)/r",
+            exp2_tail,
+            -D("0.5005"),
+            D("0.5005"),
+            (5, 11),
+            lambda r: abs(r) / (r * LN2).exp(),
+        ),
+    ]
+
+
+def logarithms() -> list[Fit]:
     log_tail = over(lambda f: (1 + f).ln() - f, 2)
+    ratio2: Fn = lambda z: (ratio(z) - TWO / 3) / z  # noqa: E731
+    return [
+        *both(
+            "log",
+            "(log(1 + f) - f)/f^2",
+            log_tail,
+            LOG_LO,
+            LOG_HI,
+            (8, 0),
+            lambda f: f * f / abs((1 + f).ln()),
+        ),
+        *both(
+            "log_ratio",
+            "(log((1 + s)/(1 - s))/s - 2)/z",
+            ratio,
+            TINY,
+            RATIO_MAX,
+            (0, 6),
+            lambda z: z / 2,
+        ),
+        *both(
+            "log_pow",
+            "((log((1 + s)/(1 - s))/s - 2)/z - 2/3)/z",
+            ratio2,
+            TINY,
+            RATIO_MAX,
+            (0, 8),
+            lambda z: z * z / 2,
+        ),
+    ]
+
+
+def circular() -> list[Fit]:
     cos_tail: Fn = lambda z: (cos(z.sqrt()) - 1 + z / 2) / z**2  # noqa: E731
+    return [
+        *both("sin", "(sin(r)/r - 1)/z", odd(sin), TINY, QUARTER_PI, (2, 5), odd_weight(sin)),
+        *both(
+            "cos",
+            "(cos(r) - 1 + z/2)/z^2",
+            cos_tail,
+            TINY,
+            QUARTER_PI,
+            (2, 5),
+            lambda z: z * z / cos(z.sqrt()),
+        ),
+        *both("asin", "(asin(x)/x - 1)/z", odd(asin), TINY, D("0.2501"), (4, 12), odd_weight(asin)),
+        *both("atan", "(atan(x)/x - 1)/z", odd(atan), TINY, D("0.2501"), (5, 13), odd_weight(atan)),
+        *both("sinh", "(sinh(x)/x - 1)/z", odd(sinh), TINY, D(1), (3, 6), odd_weight(sinh)),
+        *both("tanh", "(tanh(x)/x - 1)/z", odd(tanh), TINY, D("0.361"), (4, 0), odd_weight(tanh)),
+    ]
+
+
+def error_functions() -> list[Fit]:
     erf_tail: Fn = lambda z: erf(z.sqrt()) / z.sqrt() - 1  # noqa: E731
     erfc_log: Fn = lambda t: erfc(t).ln() / t + 1  # noqa: E731
-    ratio: Fn = lambda z: (log_ratio(z.sqrt()) / z.sqrt() - 2) / z  # noqa: E731
-    ratio2: Fn = lambda z: (ratio(z) - TWO / 3) / z  # noqa: E731
-    out: list[Fit] = []
-
-    def both(
-        name: str, meaning: str, target: Fn, lo: D, hi: D, degrees: tuple[int, int], weight: Fn
-    ) -> None:
-        for fmt, degree in zip(("f32", "f64"), degrees, strict=True):
-            if degree:
-                out.append(Fit(name, fmt, meaning, target, lo, hi, degree, weight))
-
-    both(
-        "exp",
-        "(exp(r) - 1 - r)/r^2",
-        exp_tail,
-        -HALF_LN2,
-        HALF_LN2,
-        (4, 9),
-        lambda r: r * r / r.exp(),
-    )
-    both(
-        "expm1",
-        "(exp(r) - 1 - r)/r^2, relative to expm1(r)",
-        exp_tail,
-        -HALF_LN2,
-        HALF_LN2,
-        (5, 10),
-        lambda r: abs(r * r / (r.exp() - 1)),
-    )
-    both(
-        "exp2",
-        "(2^r - 1)/r",
-        exp2_tail,
-        -D("0.5005"),
-        D("0.5005"),
-        (5, 11),
-        lambda r: abs(r) / (r * LN2).exp(),
-    )
-    both(
-        "log",
-        "(log(1 + f) - f)/f^2",
-        log_tail,
-        LOG_LO,
-        LOG_HI,
-        (8, 0),
-        lambda f: f * f / abs((1 + f).ln()),
-    )
-    both(
-        "log_ratio",
-        "(log((1 + s)/(1 - s))/s - 2)/z",
-        ratio,
-        TINY,
-        RATIO_MAX,
-        (0, 6),
-        lambda z: z / 2,
-    )
-    both(
-        "log_pow",
-        "((log((1 + s)/(1 - s))/s - 2)/z - 2/3)/z",
-        ratio2,
-        TINY,
-        RATIO_MAX,
-        (0, 8),
-        lambda z: z * z / 2,
-    )
-    both("sin", "(sin(r)/r - 1)/z", odd(sin), TINY, QUARTER_PI, (2, 5), odd_weight(sin))
-    both(
-        "cos",
-        "(cos(r) - 1 + z/2)/z^2",
-        cos_tail,
-        TINY,
-        QUARTER_PI,
-        (2, 5),
-        lambda z: z * z / cos(z.sqrt()),
-    )
-    both("asin", "(asin(x)/x - 1)/z", odd(asin), TINY, D("0.2501"), (4, 12), odd_weight(asin))
-    both("atan", "(atan(x)/x - 1)/z", odd(atan), TINY, D("0.2501"), (5, 13), odd_weight(atan))
-    both("sinh", "(sinh(x)/x - 1)/z", odd(sinh), TINY, D(1), (3, 6), odd_weight(sinh))
-    both("tanh", "(tanh(x)/x - 1)/z", odd(tanh), TINY, D("0.361"), (4, 0), odd_weight(tanh))
-    both(
-        "erf",
-        "erf(x)/x - 1",
-        erf_tail,
-        TINY,
-        D("0.87"),
-        (5, 11),
-        lambda z: z.sqrt() / erf(z.sqrt()),
-    )
+    out = [
+        *both(
+            "erf",
+            "erf(x)/x - 1",
+            erf_tail,
+            TINY,
+            D("0.87"),
+            (5, 11),
+            lambda z: z.sqrt() / erf(z.sqrt()),
+        ),
+    ]
     for fmt, degree, top, floor in (("f32", 6, "3.95", "2e-9"), ("f64", 18, "5.95", "1e-18")):
         out.append(
             Fit(
@@ -231,8 +257,12 @@ def fits() -> list[Fit]:
                 lambda x, floor=floor: x * erfc(x) / erf(x) + D(floor),
             )
         )
-    both("cbrt", "cbrt(m)", cbrt, D("0.7071"), D("1.4143"), (3, 5), lambda m: 1 / cbrt(m))
-    out.append(
+    return out
+
+
+def powers() -> list[Fit]:
+    return [
+        *both("cbrt", "cbrt(m)", cbrt, D("0.7071"), D("1.4143"), (3, 5), lambda m: 1 / cbrt(m)),
         Fit(
             "powf_log",
             "f64",
@@ -242,9 +272,7 @@ def fits() -> list[Fit]:
             RATIO_MAX,
             4,
             lambda z: z / 2,
-        )
-    )
-    out.append(
+        ),
         Fit(
             "powf_exp2",
             "f64",
@@ -254,9 +282,15 @@ def fits() -> list[Fit]:
             D("0.5005"),
             7,
             lambda r: abs(r) / (r * LN2).exp(),
-        )
-    )
-    return out
+        ),
+    ]
+
+
+def fits() -> list[Fit]:
+    """All fits."""
+    return [
+        *exponentials(), *logarithms(), *circular(), *error_functions(), *powers(),
+    ]  # fmt: skip
 
 
 def literal(x: D, fmt: str) -> str:
