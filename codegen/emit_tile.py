@@ -70,6 +70,8 @@ def matmul(e: Emitter, op: tile.MatmulOp) -> None:
         column=column,
         masked=bool(op.masked.value.data),
         prefetch=op.prefetch.value.data,
+        ahead=op.ahead is not None,
+        transposed=op.transposed is not None,
     )
     looped = block is not None and not _is_light(block)
     registertile.matmul(e.f, described, None if block is None else epilogue, looped)

@@ -44,6 +44,8 @@ class Tile:
     column: str
     masked: bool
     prefetch: int
+    ahead: bool = False
+    transposed: bool = False
 
     @property
     def vectors(self) -> range:
@@ -54,12 +56,17 @@ class Tile:
 def matmul(f: Fn, tile: Tile, epilogue: EmitRegion | None, looped: bool) -> None:
     """Write a tile. With `looped` the epilogue is written once, in a loop over the rows, which
     go through memory; otherwise once for each accumulator, while the others wait in registers.
+    A transposed tile always goes through memory.
     """
     width = lanes(tile.ty)
     masks = None
     if tile.masked:
         masks = [f.mask(width, f.sub("i64", tile.n, str(j))) for j in tile.vectors]
-    sums = _add_old(f, tile, _sums(f, tile, masks), masks)
+    sums = _sums(f, tile, masks)
+    if tile.transposed:
+        _store_transposed(f, tile, sums, epilogue)
+        return
+    sums = _add_old(f, tile, sums, masks)
     if epilogue is None or not looped:
         _store(f, tile, sums, masks, epilogue)
     else:
@@ -73,10 +80,12 @@ def _sums(f: Fn, tile: Tile, masks: list[str] | None) -> list[str]:
     a_step, b_step = tile.a.strides[1], tile.b.strides[0]
     bases = _row_bases(f, tile)
     carried = [("ptr", base) for base in bases] + [("ptr", tile.b.ptr)]
+    if tile.ahead:
+        carried.append(("ptr", _row_of_a(f, tile, tile.a.ptr, tile.mr)))
     starts = len(carried)
     carried += [(ty, first)] * (tile.mr * nv)
     with f.loop("0", tile.k, carried=carried) as loop:
-        pointers, b_row = loop.args[: starts - 1], loop.args[starts - 1]
+        pointers, b_row = loop.args[: len(bases)], loop.args[len(bases)]
         sums = loop.args[starts:]
         row_of_b = _load_b(f, tile, b_row, masks)
         elements = _load_a(f, tile, pointers)
@@ -87,6 +96,9 @@ def _sums(f: Fn, tile: Tile, masks: list[str] | None) -> list[str]:
             following += [f.fma(ty, factor, b, total) for b, total in pairs]
         moved = [f.gep(tile.a.element, p, a_step, inbounds=False) for p in pointers]
         moved.append(f.gep(tile.b.element, b_row, b_step, inbounds=False))
+        if tile.ahead:
+            f.prefetch(loop.args[starts - 1], locality=2)
+            moved.append(f.gep("i8", loop.args[starts - 1], str(CACHE_LINE), inbounds=False))
         loop.yield_([*moved, *following])
     return loop.results[starts:]
 
@@ -215,3 +227,69 @@ def _store_looped(
             value = epilogue(row, f.add("i64", tile.column, str(j)), value)
             address = f.gep(kind, target, str(j), inbounds=False)
             _put(f, tile, value, address, masks[number] if masks else "")
+
+
+def _store_transposed(
+    f: Fn, tile: Tile, sums: list[str], epilogue: EmitRegion | None
+) -> None:
+    """Store columns as vectors: square blocks of accumulators are transposed into scratch, with
+    zeros for the rows that are missing; then the old C and the epilogue, column by column."""
+    ty, kind, width, nv = tile.ty, element(tile.ty), lanes(tile.ty), len(tile.vectors)
+    starts = range(0, tile.mr, width)
+    column = len(starts) * width
+    scratch = f.alloca(kind, tile.nr * column)
+    for number, j in enumerate(tile.vectors):
+        for start in starts:
+            rows = [sums[i * nv + number] for i in range(start, min(start + width, tile.mr))]
+            rows += [zero(ty)] * (width - len(rows))
+            for lane, value in enumerate(_transpose(f, ty, rows)):
+                f.store(ty, value, f.gep(kind, scratch, str((j + lane) * column + start)))
+    with f.loop("0", tile.n if tile.masked else str(tile.nr)) as loop:
+        j = loop.index
+        source = f.gep(kind, scratch, f.mul("i64", j, str(column)))
+        target = f.gep(kind, tile.c.ptr, f.mul("i64", j, tile.c.strides[1]), inbounds=False)
+        for start in starts:
+            mask = f.mask(width, str(tile.mr - start)) if start + width > tile.mr else ""
+            address = f.gep(kind, target, str(start), inbounds=False)
+            value = f.load(ty, f.gep(kind, source, str(start)))
+            value = _accumulated(f, tile, value, address, mask)
+            if epilogue is not None:
+                row = f.add("i64", tile.row, str(start))
+                value = epilogue(row, f.add("i64", tile.column, j), value)
+            _put(f, tile, value, address, mask)
+
+
+def _accumulated(f: Fn, tile: Tile, value: str, address: str, mask: str) -> str:
+    """The value plus the old C, where `acc` says so."""
+
+    def total() -> str:
+        load = f.masked_load(tile.ty, address, mask) if mask else f.load(tile.ty, address)
+        return f.fadd(tile.ty, value, load)
+
+    if tile.acc in ("false", "true"):
+        return total() if tile.acc == "true" else value
+    with f.if_else(tile.acc, [tile.ty]) as branch:
+        with branch.then():
+            branch.yield_([total()])
+        with branch.otherwise():
+            branch.yield_([value])
+    return branch.results[0]
+
+
+def _transpose(f: Fn, ty: str, rows: list[str]) -> list[str]:
+    """W vectors of W lanes, a power of two: vector j of the result holds lane j of each.
+
+    Each of log2(W) rounds exchanges halves of ever smaller blocks between pairs of vectors.
+    """
+    values, width = list(rows), len(rows)
+    half = width // 2
+    while half:
+        low = [i if not i & half else width + i - half for i in range(width)]
+        high = [i + half if not i & half else width + i for i in range(width)]
+        for i in range(width):
+            if not i & half:
+                pair = values[i], values[i + half]
+                values[i] = f.shuffle(ty, *pair, low)
+                values[i + half] = f.shuffle(ty, *pair, high)
+        half //= 2
+    return values

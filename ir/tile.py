@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import (
     MemRefType,
     NoneAttr,
     StridedLayoutAttr,
+    UnitAttr,
     VectorType,
     i1,
     i32,
@@ -34,6 +35,7 @@ from xdsl.irdl import (
     eq,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
     region_def,
     result_def,
@@ -69,10 +71,13 @@ class MatmulOp(IRDLOperation):
     added after the sum. A is any strided 2-d memref (a packed panel has strides [1, mr]); B and
     C have unit inner stride. With `masked` only the first `n` columns exist: the other columns
     of B are not read, those of C are not written. `prefetch` is the distance, in steps of k, at
-    which B is prefetched (0: not at all).
+    which B is prefetched (0: not at all); with `ahead` each step also asks for a cache line of
+    what lies behind the rows of A, in order. With `transposed` it is C's outer stride that is 1:
+    vectors of the result, transposed in registers, hold elements of consecutive rows.
 
     The epilogue, if any, is applied to each vector of the result before it is stored. It takes
-    the row and the column in C of the vector's first lane, and the vector.
+    the row and the column in C of the vector's first lane, and the vector. Of a transposed one
+    the lanes beyond row ``ci + mr - 1`` mean nothing.
     """
 
     name = "tile.matmul"
@@ -93,6 +98,8 @@ class MatmulOp(IRDLOperation):
     nr = prop_def(IntegerAttr)
     masked = prop_def(BoolAttr)
     prefetch = prop_def(IntegerAttr)
+    ahead = opt_prop_def(UnitAttr)
+    transposed = opt_prop_def(UnitAttr)
     epilogue = region_def()
 
     traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
@@ -110,17 +117,24 @@ class MatmulOp(IRDLOperation):
         nr: int,
         masked: bool = False,
         prefetch: int = 0,
+        ahead: bool = False,
+        transposed: bool = False,
         epilogue: Region | None = None,
     ) -> MatmulOp:
         """Build the op; each matrix is (memref, row index, column index)."""
+        properties: dict[str, Attribute] = {
+            "mr": IntegerAttr(mr, i64),
+            "nr": IntegerAttr(nr, i64),
+            "masked": BoolAttr.from_bool(masked),
+            "prefetch": IntegerAttr(prefetch, i64),
+        }
+        if ahead:
+            properties["ahead"] = UnitAttr()
+        if transposed:
+            properties["transposed"] = UnitAttr()
         return MatmulOp.create(
             operands=[*a, *b, *c, k, n, acc],
-            properties={
-                "mr": IntegerAttr(mr, i64),
-                "nr": IntegerAttr(nr, i64),
-                "masked": BoolAttr.from_bool(masked),
-                "prefetch": IntegerAttr(prefetch, i64),
-            },
+            properties=properties,
             regions=[Region() if epilogue is None else epilogue],
         )
 
@@ -135,7 +149,10 @@ class MatmulOp(IRDLOperation):
             assert isinstance(memref, MemRefType)
             if memref.get_num_dims() != 2:
                 raise VerifyException(f"{name} must have 2 dimensions, but is {memref}")
-            if name != "A" and not has_unit_inner_stride(memref):
+            if name == "C" and self.transposed is not None:
+                if not _has_unit_outer_stride(memref):
+                    raise VerifyException(f"C must have unit outer stride, but is {memref}")
+            elif name != "A" and not has_unit_inner_stride(memref):
                 raise VerifyException(f"{name} must have unit inner stride, but is {memref}")
         if self.mr.value.data < 1 or self.nr.value.data < 1 or self.prefetch.value.data < 0:
             raise VerifyException("mr and nr must be positive, prefetch must not be negative")
@@ -187,7 +204,7 @@ class MatmulOp(IRDLOperation):
             parser.parse_punctuation("=")
             scalars.append(parser.parse_operand(ty))
         attributes = parser.parse_optional_attr_dict()
-        names = ("mr", "nr", "masked", "prefetch")
+        names = ("mr", "nr", "masked", "prefetch", "ahead", "transposed")
         properties = {name: attributes.pop(name) for name in names if name in attributes}
         epilogue = Region()
         if parser.parse_optional_keyword("epilogue"):
@@ -341,6 +358,11 @@ def has_unit_inner_stride(memref: MemRefType) -> bool:
         return False
     inner = layout.get_strides()[-1:]
     return tuple(inner) in ((), (1,))
+
+
+def _has_unit_outer_stride(memref: MemRefType) -> bool:
+    layout = memref.layout
+    return isinstance(layout, StridedLayoutAttr) and layout.get_strides()[0] == 1
 
 
 def _is_vector_of(vector: Attribute, element: Attribute) -> bool:

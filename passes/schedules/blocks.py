@@ -19,11 +19,14 @@ K_WHOLE, K_BLOCK = 768, 512
 IN_ORDER, TRANSPOSED = 4, 8
 """Cycles to pack a vector, its elements lying in memory as they will be read, or across."""
 
-FETCH = 6
+FETCH = 3
 """Cycles to bring a vector of A or B into the caches of a core, once for each task."""
 
 TILE, TASK = 150, 2000
 """Cycles to begin and end a register tile, a task."""
+
+ACROSS = 16
+"""Cycles to transpose a vector of a register tile, and to store it."""
 
 MOST_STRIPS = 64
 """The most tasks along the rows that are tried, where a task may have any number of rows."""
@@ -53,7 +56,8 @@ class Blocks:
 class Sizes:
     """What is known of a product: rows, columns, length of the sums (None: not known), products
     of the same shape beside each other, bytes of an element, what the copy of a vector of A and
-    of B costs (0 where it is read in place), and whether the sums are kept in scratch."""
+    of B costs (0 where it is read in place), whether the sums are kept in scratch, and whether
+    the result is transposed."""
 
     m: int | None
     n: int | None
@@ -63,6 +67,7 @@ class Sizes:
     a: int
     b: int
     scratch: bool = False
+    transposed: bool = False
 
 
 def k_most(k: int | None) -> int:
@@ -70,8 +75,8 @@ def k_most(k: int | None) -> int:
     return K_WHOLE if k is None else k if k <= K_WHOLE else K_BLOCK
 
 
-def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
-    """The partition that costs least."""
+def choose(s: Sizes, target: Target, blocking: Blocking) -> tuple[float, Blocks]:
+    """The partition that costs least, in cycles for each row of the result."""
     width = target.width(8 * s.itemsize)
     mr, vectors = target.tile_shape
     nr = vectors * width
@@ -93,7 +98,9 @@ def choose(s: Sizes, target: Target, blocking: Blocking) -> Blocks:
                _shares(s, target, panels * nr))
         for panels, tiles in _partitions(s, mr, nr, most, blocking.row_tiles)
     ]  # fmt: skip
-    return min(candidates, key=lambda blocks: _cost(s, target, blocks))
+    costs = [_cost(s, target, blocks) for blocks in candidates]
+    best = min(costs)
+    return best, candidates[costs.index(best)]
 
 
 def _partitions(s: Sizes, mr: int, nr: int, most: int, row_tiles: int) -> Iterator[tuple[int, int]]:
@@ -125,18 +132,23 @@ def _shares(s: Sizes, target: Target, columns: int) -> int:
 
 def _cost(s: Sizes, target: Target, blocks: Blocks) -> float:
     """Cycles per row, for a few and for many rows where their number is open."""
+    if s.transposed:
+        rows = MANY_ROWS if s.n is None else (s.n,)
+        return sum(_cycles(s, target, blocks, s.m or ASSUMED, n) / max(n, 1) for n in rows)
     rows = MANY_ROWS if s.m is None else (s.m,)
-    return sum(_cycles(s, target, blocks, m) / max(m, 1) for m in rows)
+    return sum(_cycles(s, target, blocks, m, s.n or ASSUMED) / max(m, 1) for m in rows)
 
 
-def _cycles(s: Sizes, target: Target, blocks: Blocks, m: int) -> float:
+def _cycles(s: Sizes, target: Target, blocks: Blocks, m: int, n: int) -> float:
     """About how long all tasks take together on all threads."""
     k, width = s.k or ASSUMED, blocks.width
     strips = -(-m // (blocks.mr * blocks.tiles * blocks.shares)) * blocks.shares
     tiles = -(-m // (blocks.mr * max(strips, 1)))
-    columns = min(blocks.nc, -(-(s.n or ASSUMED) // width) * width)
-    tasks = s.outer * -(-(s.n or ASSUMED) // blocks.nc) * strips
+    columns = min(blocks.nc, -(-n // width) * width)
+    tasks = s.outer * -(-n // blocks.nc) * strips
+    vectors = blocks.mr * blocks.nr / width
+    store = TILE + (ACROSS * vectors if s.transposed else 0)
     sums = -(-k // k_most(s.k))
-    compute = tiles * columns / blocks.nr * (k * blocks.mr * blocks.nr / width / 2 + TILE * sums)
+    compute = tiles * columns / blocks.nr * (k * vectors / 2 + store * sums)
     packing = k * (columns * (FETCH + s.b) + tiles * blocks.mr * (FETCH + s.a)) / width
     return -(-tasks // target.threads) * (TASK + compute + packing)

@@ -282,13 +282,15 @@ class _Writer(Packing):
             c = (self.c, e.index(row), e.index(self.origin_column() + column))
         else:
             c = (self.c, e.index(row - self._origin_row()), e.index(column))
-        epilogue = self._epilogue(masked) if part.last else None
+        epilogue = self._epilogue(row + Ix.of(mr), masked) if part.last else None
         left = e.index(p.n - self.origin_column() - column) if masked else e.int_(t.nr)
         e.do(
             MatmulOp.get(
                 a, b, c, e.index(part.length), left, part.acc,
                 mr=mr, nr=self._last_columns() if masked else t.nr, masked=masked,
-                prefetch=PREFETCH if packed and not masked else 0, epilogue=epilogue,
+                prefetch=PREFETCH if packed and not masked else 0,
+                ahead=p.a is not None and p.a.rows == part.length, transposed=p.transposed,
+                epilogue=epilogue,
             )
         )  # fmt: skip
 
@@ -302,8 +304,9 @@ class _Writer(Packing):
 
     # ---- what becomes of the product ------------------------------------------------------------
 
-    def _epilogue(self, masked: bool) -> Region | None:
-        """The region applied to each vector; None where the sums are the result."""
+    def _epilogue(self, stop: Ix, masked: bool) -> Region | None:
+        """The region applied to each vector, of columns or, if the result is transposed, of rows
+        up to `stop`; None where the sums are the result."""
         e, p, t = self.e, self.p, self.blocks
         first = p.stores[0]
         init = p.result.reduce.inits[0]
@@ -317,11 +320,16 @@ class _Writer(Packing):
             if p.out is None:
                 at_row = e.add(at_row, e.index(self._origin_row()), outer)
                 at_column = e.add(at_column, e.index(self.origin_column()), outer)
-            mask = e.mask(e.sub(e.index(p.n), at_column), t.width) if masked else None
             loops = {p.columns: at_column}
             if p.rows is not None:
                 loops[p.rows] = at_row
-            with e.inside(block, loops, Lane(p.columns, t.width, mask)) as scope:
+            if p.transposed and p.rows is not None:
+                mask = e.mask(e.sub(e.index(stop), at_row), t.width)
+                lane = Lane(p.rows, t.width, mask, aligned=False)
+            else:
+                mask = e.mask(e.sub(e.index(p.n), at_column), t.width) if masked else None
+                lane = Lane(p.columns, t.width, mask)
+            with e.inside(block, loops, lane) as scope:
                 if starts:
                     terms = (e.wide(init, t.width), value)
                     value = e.put(arith.AddfOp, terms, vector_type, NO_FASTMATH)

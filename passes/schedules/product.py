@@ -8,7 +8,7 @@ only `b` depends on (columns) and those that both depend on (batches).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import AnyFloat, Float32Type, Float64Type
@@ -42,7 +42,8 @@ class Product:
     `rows` and `columns` are the loops m and n (m may be missing), `outer` all other loops. `a`
     and `b` are views if they can be read where they are, else None. `out` is the result as a
     matrix of the accumulators' type if the sums may be kept there. `kept` is one of `outer` that
-    stands inside of a task, because a packed A serves all its iterations.
+    stands inside of a task, because a packed A serves all its iterations. Where the factors have
+    changed places (`transposed`) it is the rows along which the result is contiguous.
     """
 
     result: Result
@@ -58,6 +59,7 @@ class Product:
     b: View | None = None
     out: View | None = None
     kept: Atom | None = None
+    transposed: bool = False
     tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, 1, 1))
 
     @property
@@ -85,18 +87,43 @@ def find_product(
     if wider is not None:
         merged = _product(*build(access, shape, results, wider))
         product = merged if merged is not None and _is_joined(merged) else product
-    product.a = _view(product.left, product.rows, product.k, product.element)
-    product.b = _view(product.right, product.k, product.columns, product.element)
-    if product.b is not None and product.b.columns != ONE:
-        product.b = None
-    first = product.stores[0]
-    if first.memory.element == product.element:
-        product.out = _matrix(first.memory, first.indices, product.rows, product.columns)
-        if product.out is not None and product.out.columns != ONE:
-            product.out = None
-    product.tile = _blocks(product, target, blocking)
+    product = _cheaper(product, target, blocking)
     _keep(product, target)
     return product
+
+
+def _cheaper(p: Product, target: Target, blocking: Blocking) -> Product:
+    """The product with its blocks, its factors in these or in changed places.
+
+    A B whose columns are contiguous is transposed while it is packed. With few rows it is cheaper
+    to read its columns in place as the rows of A, and to transpose the result.
+    """
+    _look(p)
+    cost, p.tile = _blocks(p, target, blocking)
+    if p.rows is None or p.out is None:
+        return p
+    other = replace(
+        p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True
+    )
+    _look(other)
+    if other.a is None or other.a.columns != ONE or other.out is None:
+        return p
+    other_cost, other.tile = _blocks(other, target, blocking)
+    return other if other_cost < cost else p
+
+
+def _look(p: Product) -> None:
+    """Find what can be read and written where it is."""
+    p.a = _view(p.left, p.rows, p.k, p.element)
+    p.b = _view(p.right, p.k, p.columns, p.element)
+    if p.b is not None and p.b.columns != ONE:
+        p.b = None
+    first = p.stores[0]
+    p.out = None
+    if first.memory.element == p.element:
+        p.out = _matrix(first.memory, first.indices, p.rows, p.columns)
+        if p.out is not None and (p.out.rows if p.transposed else p.out.columns) != ONE:
+            p.out = None
 
 
 def _product(loops: Sequence[Atom], stores: list[Store]) -> Product | None:
@@ -219,8 +246,9 @@ FEW_ROWS = 4
 """With fewer register tiles of rows, a B that can be read in place is not copied."""
 
 
-def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
-    """Block sizes from the sizes that are known, and whether A and B are copied."""
+def _blocks(p: Product, target: Target, blocking: Blocking) -> tuple[float, Blocks]:
+    """What the product costs, and its blocks, from the sizes that are known; decides whether A
+    and B are copied."""
     m, n, k = p.m.constant, p.n.constant, p.k.extent.constant
     bits: int = p.element.bitwidth  # pyright: ignore[reportAttributeAccessIssue]
     width = target.width(bits)
@@ -237,6 +265,7 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> Blocks:
         a=0 if p.a is not None else IN_ORDER + _work(p.left),
         b=0 if p.b is not None else _work(p.right) + (IN_ORDER if across else TRANSPOSED),
         scratch=p.out is None,
+        transposed=p.transposed,
     )  # fmt: skip
     return choose(sizes, target, blocking)
 
