@@ -69,6 +69,7 @@ def matmul(e: Emitter, op: tile.MatmulOp) -> None:
         row=row,
         column=column,
         masked=bool(op.masked.value.data),
+        padded=op.padded is not None,
         prefetch=op.prefetch.value.data,
         ahead=op.ahead is not None,
         transposed=op.transposed is not None,

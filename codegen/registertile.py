@@ -44,6 +44,7 @@ class Tile:
     column: str
     masked: bool
     prefetch: int
+    padded: bool = False
     ahead: bool = False
     transposed: bool = False
 
@@ -62,7 +63,7 @@ def matmul(f: Fn, tile: Tile, epilogue: EmitRegion | None, looped: bool) -> None
     masks = None
     if tile.masked:
         masks = [f.mask(width, f.sub("i64", tile.n, str(j))) for j in tile.vectors]
-    sums = _sums(f, tile, masks)
+    sums = _sums(f, tile, None if tile.padded else masks)
     if tile.transposed:
         _store_transposed(f, tile, sums, epilogue)
         return
@@ -229,9 +230,7 @@ def _store_looped(
             _put(f, tile, value, address, masks[number] if masks else "")
 
 
-def _store_transposed(
-    f: Fn, tile: Tile, sums: list[str], epilogue: EmitRegion | None
-) -> None:
+def _store_transposed(f: Fn, tile: Tile, sums: list[str], epilogue: EmitRegion | None) -> None:
     """Store columns as vectors: square blocks of accumulators are transposed into scratch, with
     zeros for the rows that are missing; then the old C and the epilogue, column by column."""
     ty, kind, width, nv = tile.ty, element(tile.ty), lanes(tile.ty), len(tile.vectors)

@@ -70,10 +70,11 @@ class MatmulOp(IRDLOperation):
     A[ai+i, ak+p] * B[bk+p, bn+j]``, with p ascending and one fma per element, the old C being
     added after the sum. A is any strided 2-d memref (a packed panel has strides [1, mr]); B and
     C have unit inner stride. With `masked` only the first `n` columns exist: the other columns
-    of B are not read, those of C are not written. `prefetch` is the distance, in steps of k, at
-    which B is prefetched (0: not at all); with `ahead` each step also asks for a cache line of
-    what lies behind the rows of A, in order. With `transposed` it is C's outer stride that is 1:
-    vectors of the result, transposed in registers, hold elements of consecutive rows.
+    of C are not written, and those of B, unless it is `padded`, are not read. `prefetch` is the
+    distance, in steps of k, at which B is prefetched (0: not at all); with `ahead` each step also
+    asks for a cache line of what lies behind the rows of A, in order. With `transposed` it is C's
+    outer stride that is 1: vectors of the result, transposed in registers, hold elements of
+    consecutive rows.
 
     The epilogue, if any, is applied to each vector of the result before it is stored. It takes
     the row and the column in C of the vector's first lane, and the vector. Of a transposed one
@@ -97,6 +98,7 @@ class MatmulOp(IRDLOperation):
     mr = prop_def(IntegerAttr)
     nr = prop_def(IntegerAttr)
     masked = prop_def(BoolAttr)
+    padded = opt_prop_def(UnitAttr)
     prefetch = prop_def(IntegerAttr)
     ahead = opt_prop_def(UnitAttr)
     transposed = opt_prop_def(UnitAttr)
@@ -117,6 +119,7 @@ class MatmulOp(IRDLOperation):
         nr: int,
         masked: bool = False,
         prefetch: int = 0,
+        padded: bool = False,
         ahead: bool = False,
         transposed: bool = False,
         epilogue: Region | None = None,
@@ -128,10 +131,8 @@ class MatmulOp(IRDLOperation):
             "masked": BoolAttr.from_bool(masked),
             "prefetch": IntegerAttr(prefetch, i64),
         }
-        if ahead:
-            properties["ahead"] = UnitAttr()
-        if transposed:
-            properties["transposed"] = UnitAttr()
+        flags = {"padded": padded, "ahead": ahead, "transposed": transposed}
+        properties |= {name: UnitAttr() for name, given in flags.items() if given}
         return MatmulOp.create(
             operands=[*a, *b, *c, k, n, acc],
             properties=properties,
@@ -204,7 +205,7 @@ class MatmulOp(IRDLOperation):
             parser.parse_punctuation("=")
             scalars.append(parser.parse_operand(ty))
         attributes = parser.parse_optional_attr_dict()
-        names = ("mr", "nr", "masked", "prefetch", "ahead", "transposed")
+        names = ("mr", "nr", "masked", "padded", "prefetch", "ahead", "transposed")
         properties = {name: attributes.pop(name) for name in names if name in attributes}
         epilogue = Region()
         if parser.parse_optional_keyword("epilogue"):

@@ -28,13 +28,11 @@ from .expr import INDEX, Const
 from .index import ONE, ZERO, Ix, Space
 from .nest import write_parallel
 from .numbers import FALSE, NO_FASTMATH, integers, number
-from .packing import Packing, none
+from .packing import PREFETCH, Packing, none
 from .product import Product, View
+from .rows import heights, rows_per_task
 from .shapes import row_major
 from .writer import Lane
-
-PREFETCH = 64
-"""How many rows of a packed panel ahead are asked for."""
 
 Matrix = tuple[SSAValue, SSAValue, SSAValue]
 """A memref with the row and the column where a tile begins."""
@@ -62,7 +60,8 @@ class _Writer(Packing):
         self.k_block = _k_block(space, p.k.extent)
         # Where a task begins, as `first_column`.
         self.first_row = space.loop(p.m)
-        self.rows_per_task = self._rows()
+        unit = p.tile.width if p.transposed else 1  # vectors of a column
+        self.rows_per_task = rows_per_task(space, p.m, p.tile, unit)
         self.first_kept = space.loop(p.kept.extent) if p.kept is not None else None
         self.a: SSAValue | None = None
         self.c: SSAValue | None = None
@@ -89,22 +88,6 @@ class _Writer(Packing):
             write_parallel(self.e, loops, steps, self._task)
         else:
             self._task()
-
-    def _rows(self) -> Ix:
-        """Rows between the first rows of two tasks: all, or whole tiles, about as many to each
-        task also where their number is not known."""
-        m, mr, most = self.p.m, self.blocks.mr, self.blocks.tiles
-        space = self.space
-        tiles = space.floordiv(m + Ix.of(mr - 1), Ix.of(mr))
-        if m.constant is not None:
-            tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most))
-            if tasks == ONE:
-                return m
-        else:
-            most *= self.blocks.shares
-            tasks = space.floordiv(tiles + Ix.of(most - 1), Ix.of(most)) * Ix.of(self.blocks.shares)
-        each = space.floordiv(tiles + tasks - ONE, space.maximum(tasks, ONE))
-        return space.maximum(each, ONE) * Ix.of(mr)
 
     def _task(self) -> None:
         e, p, space = self.e, self.p, self.space
@@ -175,32 +158,15 @@ class _Writer(Packing):
 
     def _tiles(self, part: Part) -> None:
         """Run down the rows of a task."""
-        p, t, space = self.p, self.blocks, self.space
-        first, m = Ix.of(self.first_row), p.m
-        number = m.constant
-        stop = space.minimum(first + self.rows_per_task, m)
-        if p.rows is None:
-            self._run(ZERO, ONE, 1, part)
-        elif number is None or self.rows_per_task != m:
-            self._remainders(first, stop, part)
-        else:
-            # Balanced: `extra` tiles of one row more.
-            base, extra = divmod(number, -(-number // t.mr))
-            self._run(ZERO, Ix.of(extra * (base + 1)), base + 1, part)
-            self._run(Ix.of(extra * (base + 1)), m, base, part)
-
-    def _remainders(self, first: Ix, stop: Ix, part: Part) -> None:
-        """Full tiles, then smaller ones for the rows that are left."""
-        space, rest, total = self.space, first, self.p.m.constant
-        sizes = [self.blocks.mr]
-        left = None if total is None else total % self.blocks.mr
-        sizes += [4, 1] if left is None else [left] if left else []
-        for size in sizes:
-            if size > self.blocks.mr:
-                continue
-            end = rest + space.floordiv(stop - rest, Ix.of(size)) * Ix.of(size)
-            self._run(rest, end, size, part)
-            rest = end
+        first = self._origin_row()
+        rows = self.space.minimum(first + self.rows_per_task, self.p.m) - first
+        for height, count in heights(
+            self.space, self.p.m, self.rows_per_task, rows, self.blocks.mr
+        ):
+            if height:
+                stop = first + count * Ix.of(height)
+                self._run(first, stop, height, part)
+                first = stop
 
     def _run(self, start: Ix, stop: Ix, mr: int, part: Part) -> None:
         """Tiles of `mr` rows from `start` to `stop`; what they need of A is copied for a group of
@@ -252,13 +218,16 @@ class _Writer(Packing):
         def panel(column: Ix, masked: bool) -> None:
             self._tile(a, row, column, mr, part, masked)
 
+        if self._last_columns() == t.nr:  # one tile serves all panels
+            masked = n.constant is None or n.constant % t.nr != 0
+            self.panel_loop(columns, lambda column: panel(column, masked))
+            return
         self.panel_loop(full, lambda column: panel(column, False))
-        if n.constant is None or n.constant % t.nr:
-            some = (columns - full).constant
-            if some is None:
-                e.if_(e.less(e.index(full), e.index(columns)), lambda: none(panel(full, True)))
-            elif some:
-                panel(full, True)
+        some = (columns - full).constant
+        if some is None:
+            e.if_(e.less(e.index(full), e.index(columns)), lambda: none(panel(full, True)))
+        elif some:
+            panel(full, True)
 
     def _tile(
         self,
@@ -270,7 +239,7 @@ class _Writer(Packing):
         masked: bool,
     ) -> None:
         """One register tile; `column` counts from the task's first."""
-        e, p, t = self.e, self.p, self.blocks
+        e, p, t, space = self.e, self.p, self.blocks, self.space
         assert self.b is not None and self.c is not None
         packed = p.b is None
         if packed:
@@ -283,12 +252,15 @@ class _Writer(Packing):
         else:
             c = (self.c, e.index(row - self._origin_row()), e.index(column))
         epilogue = self._epilogue(row + Ix.of(mr), masked) if part.last else None
-        left = e.index(p.n - self.origin_column() - column) if masked else e.int_(t.nr)
+        nr = self._last_columns() if masked else t.nr
+        left = (
+            space.minimum(p.n - self.origin_column() - column, Ix.of(nr)) if masked else Ix.of(nr)
+        )
         e.do(
             MatmulOp.get(
-                a, b, c, e.index(part.length), left, part.acc,
-                mr=mr, nr=self._last_columns() if masked else t.nr, masked=masked,
-                prefetch=PREFETCH if packed and not masked else 0,
+                a, b, c, e.index(part.length), e.index(left), part.acc,
+                mr=mr, nr=nr, masked=masked, padded=masked and packed,
+                prefetch=PREFETCH if packed else 0,
                 ahead=p.a is not None and p.a.rows == part.length, transposed=p.transposed,
                 epilogue=epilogue,
             )
@@ -297,7 +269,7 @@ class _Writer(Packing):
     def _last_columns(self) -> int:
         """Columns of the tiles of the last panel: as many vectors as it needs."""
         n, t = self.p.n.constant, self.blocks
-        return t.nr if n is None else -(-(n % t.nr) // t.width) * t.width
+        return t.nr if n is None else -(-((n - 1) % t.nr + 1) // t.width) * t.width
 
     def _origin_row(self) -> Ix:
         return ZERO if self.rows_per_task == self.p.m else Ix.of(self.first_row)

@@ -18,6 +18,9 @@ from .product import Product
 from .transpose import transpose
 from .writer import Lane
 
+PREFETCH = 64
+"""How many rows of a packed panel ahead are asked for."""
+
 
 class Packing:
     """What a task packs. `first_column` is the loop over the first columns of tasks; `b` is the
@@ -54,9 +57,10 @@ class Packing:
         return -(-max(1, self.k_most) // nr) * nr
 
     def panels(self) -> SSAValue:
-        """Scratch for the panels of a task, one below the other."""
+        """Scratch for the panels of a task, one below the other. What is asked for behind the last
+        one is scratch too: another thread's memory would have to come from its caches."""
         t = self.blocks
-        return self.alloca(self.p.element, [t.nc // t.nr * self.panel_rows(), t.nr])
+        return self.alloca(self.p.element, [t.nc // t.nr * self.panel_rows() + PREFETCH, t.nr])
 
     def pack_b(self, start: Ix, length: Ix) -> None:
         """Copy the task's columns of a block of B into panels."""

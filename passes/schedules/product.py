@@ -102,9 +102,7 @@ def _cheaper(p: Product, target: Target, blocking: Blocking) -> Product:
     cost, p.tile = _blocks(p, target, blocking)
     if p.rows is None or p.out is None:
         return p
-    other = replace(
-        p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True
-    )
+    other = replace(p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True)
     _look(other)
     if other.a is None or other.a.columns != ONE or other.out is None:
         return p

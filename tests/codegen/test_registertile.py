@@ -32,14 +32,18 @@ def source(
     narrow: str = "",
     masked: bool = False,
     prefetch: int = 0,
+    flags: str = "",
     epilogue: str = "",
 ) -> str:
-    """A kernel of one tile at A[1, 2], B[2, 3], C[1, 3]; `a` are the strides of A."""
+    """A kernel of one tile at A[1, 2], B[2, 3], C[1, 3]; `a` are the strides of A.
+
+    Where the result is `transposed`, C lies column by column.
+    """
     element = narrow or dtype
     types = (
         f"memref<?x?x{element}, strided<[{a}]>>",
         f"memref<?x?x{element}, strided<[?, 1]>>",
-        f"memref<?x?x{dtype}, strided<[?, 1]>>",
+        f"memref<?x?x{dtype}, strided<[{'1, ?' if 'transposed' in flags else '?, 1'}]>>",
     )
     return f"""
 func.func private @k(%a: {types[0]}, %b: {types[1]}, %c: {types[2]}, %k: index, %n: index,
@@ -49,7 +53,7 @@ func.func private @k(%a: {types[0]}, %b: {types[1]}, %c: {types[2]}, %k: index, 
   %c3 = arith.constant 3 : index
   tile.matmul %a[%c1, %c2], %b[%c2, %c3], %c[%c1, %c3], k=%k, n=%n, acc=%acc
     {{mr = {mr} : i64, nr = {nr} : i64, masked = {str(masked).lower()},
-      prefetch = {prefetch} : i64}}
+      prefetch = {prefetch} : i64{flags}}}
     {epilogue} : {types[0]}, {types[1]}, {types[2]}
   func.return
 }}
@@ -77,14 +81,23 @@ class Problem:
         return out
 
     def run(
-        self, kernel: Kernel, n: int, acc: bool, a: np.ndarray | None = None, dynamic: bool = True
+        self,
+        kernel: Kernel,
+        n: int,
+        acc: bool,
+        a: np.ndarray | None = None,
+        *,
+        dynamic: bool = True,
+        transposed: bool = False,
     ) -> np.ndarray:
-        """C after the kernel; `a` is A in another layout, `dynamic` says its strides are sizes."""
+        """C after the kernel; `a` is A in another layout, `dynamic` says its strides are sizes,
+        `transposed` that C lies column by column."""
         _, nr, k = self.shape
         a = self.a if a is None else a
-        c = self.c.copy()
+        c = self.c.copy("F" if transposed else "C")
         strides = [s // a.itemsize for s in a.strides] if dynamic else []
-        sizes = [*a.shape, *strides, *self.b.shape, self.b.shape[1], *c.shape, c.shape[1]]
+        outer = c.shape[0 if transposed else 1]
+        sizes = [*a.shape, *strides, *self.b.shape, self.b.shape[1], *c.shape, outer]
         arrays = (a, self.b, c, self.bias)
         status = kernel(*arrays, sizes=[*sizes, k, n, nr + 7], scalars=[np.bool_(acc)])
         assert status == 0
@@ -118,6 +131,28 @@ def test_masked_tiles(dtype: str, mr: int, nr: int) -> None:
     for n in {0, 1, nr // 2, nr - 1, nr}:
         for acc in (False, True):
             assert (problem.run(kernel, n, acc) == problem.expected(n, acc)).all()
+
+
+@pytest.mark.parametrize(("dtype", "mr", "nr"), shapes())
+def test_transposed_tiles(dtype: str, mr: int, nr: int) -> None:
+    full = Kernel(source(mr, nr, dtype, flags=", transposed"))
+    masked = Kernel(source(mr, nr, dtype, masked=True, flags=", transposed"))
+    for k in (0, 1, 9):
+        problem = Problem(mr, nr, k, dtype)
+        for acc in (False, True):
+            got = problem.run(full, nr, acc, transposed=True)
+            assert (got == problem.expected(nr, acc)).all()
+            for n in {0, 1, nr // 2, nr}:
+                got = problem.run(masked, n, acc, transposed=True)
+                assert (got == problem.expected(n, acc)).all()
+
+
+def test_padded_tiles_and_memory_ahead() -> None:
+    """What is only asked for changes nothing; a padded B has more columns than C."""
+    kernel = Kernel(source(5, 32, masked=True, prefetch=8, flags=", padded, ahead"))
+    problem = Problem(5, 32, 9, "f32")
+    for n in (0, 1, 17, 32):
+        assert (problem.run(kernel, n, True) == problem.expected(n, True)).all()
 
 
 def test_layouts_of_a() -> None:
@@ -166,6 +201,34 @@ HEAVY = """%i = arith.index_cast %row : index to i32
       %r = math.absf %y : VEC"""
 
 
+# An epilogue of a transposed tile gets rows: their bias is read one element further on, since C
+# begins at row 1 and column 3.
+ROW_BIAS = BIAS.replace("%bias[%col]", "%bias[%row]")
+ROW_HEAVY = HEAVY.replace("index_cast %row", "index_cast %col").replace(
+    "%bias[%col]", "%bias[%row]"
+)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("mr", [1, 4, 14])
+def test_epilogues_of_transposed_tiles(mr: int, masked: bool) -> None:
+    nr, width = 32, 16
+    problem = Problem(mr, nr, 10, "f32")
+    problem.bias = np.arange(1 + width, dtype="f4") - 4
+    columns = np.arange(3, 3 + nr, dtype="f4")
+    n = nr - 3 if masked else nr
+    for ops, heavy in ((ROW_BIAS, False), (ROW_HEAVY, True)):
+        text = source(mr, nr, masked=masked, flags=", transposed", epilogue=epilogue(width, ops))
+        kernel = Kernel(text)
+        for acc in (False, True):
+            want = problem.expected(n, acc)
+            tile = want[1 : 1 + mr, 3 : 3 + n]
+            tile += problem.bias[1 : 1 + mr, None]
+            if heavy:
+                tile[:] = np.abs(tile * columns[:n])
+            assert (problem.run(kernel, n, acc, transposed=True) == want).all()
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("mr", [1, 4, 5])
 def test_epilogues(mr: int, masked: bool) -> None:
@@ -187,13 +250,14 @@ def test_epilogues(mr: int, masked: bool) -> None:
 def test_order_of_summation_does_not_depend_on_the_tile() -> None:
     nr, k = 32, 50
     results = []
-    for mr, masked in ((1, False), (3, True), (8, False)):
+    for mr, masked, flags in ((1, False, ""), (3, True, ""), (8, False, ", transposed")):
         problem = Problem(mr, nr, k, "f32")
         random = np.random.default_rng(0)
         problem.a[:] = np.tile(random.normal(size=(1, k + 4)), (mr + 2, 1))
         problem.b[:] = random.normal(size=problem.b.shape)
-        kernel = Kernel(source(mr, nr, masked=masked))
-        results.append(problem.run(kernel, nr, False)[1, 3 : 3 + nr])
+        kernel = Kernel(source(mr, nr, masked=masked, flags=flags))
+        got = problem.run(kernel, nr, False, transposed=bool(flags))
+        results.append(got[1, 3 : 3 + nr])
     assert all((r == results[0]).all() for r in results)
 
 

@@ -30,6 +30,9 @@ TEXT = (
   tile.matmul %a[%z, %z], %b[%z, %z], %c[%z, %z], k=%z, n=%z, acc=%t
     {mr = 4, nr = 32, masked = true, prefetch = 0, calque.note = "kept"}
     : memref<?x?xf32>, memref<?x32xf32>, memref<4x32xf32>
+  tile.matmul %a[%z, %z], %b[%z, %z], %p[%z, %z], k=%z, n=%z, acc=%t
+    {mr = 4, nr = 32, masked = true, padded, prefetch = 0, ahead, transposed}
+    : memref<?x?xf32>, memref<?x32xf32>, memref<?x4xf32, strided<[1, 4]>>
   tile.prefetch %a[%z, %z] : memref<?x?xf32>
   tile.barrier
   %g = tile.gather %a[%z, %z], %o, %m
@@ -68,6 +71,13 @@ def test_builders_give_what_the_parser_gives() -> None:
     built.attributes.update(parsed.attributes)
     assert built.is_structurally_equivalent(parsed)
     assert parsed.epilogue_block is None
+    parsed = [op for op in ops if isinstance(op, MatmulOp)][2]
+    o = parsed.operands
+    built = MatmulOp.get(
+        (o[0], o[1], o[2]), (o[3], o[4], o[5]), (o[6], o[7], o[8]), parsed.k, parsed.n, parsed.acc,
+        mr=4, nr=32, masked=True, padded=True, ahead=True, transposed=True,
+    )  # fmt: skip
+    assert built.is_structurally_equivalent(parsed)
     (gather,) = (op for op in ops if isinstance(op, GatherOp))
     again = GatherOp.get(gather.base, gather.indices, gather.offsets, gather.mask)
     assert again.is_structurally_equivalent(gather)
@@ -108,6 +118,10 @@ MATMUL = (
             .replace("%b", "%p")
             .replace("memref<?x32xf32>", PACKED),
             "unit inner stride",
+        ),
+        (
+            MATMUL.format(mr=4, epilogue="").replace("prefetch = 0", "prefetch = 0, transposed"),
+            "unit outer stride",
         ),
         ("tile.prefetch %a[%z] : memref<?x?xf32>", "expected 2 indices"),
         (GATHER + "vector<8xf32>", "same length"),
