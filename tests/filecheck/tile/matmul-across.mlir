@@ -25,10 +25,10 @@ func.func private @k0_matmul(
 }
 
 // CHECK:         %[[SHARE:.*]] = arith.floordivsi
-// CHECK-NEXT:    %[[EACH:.*]] = arith.maxsi %[[SHARE]]
-// CHECK:         %[[STEP:.*]] = arith.muli %[[EACH]]
+// CHECK-NEXT:    %[[EACH:.*]] = arith.addi %{{.*}}, %[[SHARE]]
+// CHECK-NEXT:    %[[STEP:.*]] = arith.maxsi %[[EACH]]
 // CHECK:         scf.parallel (%[[FIRST:.*]]) = (%{{.*}}) to (%rows) step (%[[STEP]])
-// CHECK:           %[[B:.*]] = memref.alloca() : memref<192x32xf32>
+// CHECK:           %[[B:.*]] = memref.alloca() : memref<256x32xf32>
 // CHECK:           vector.load %w
 // CHECK:           vector.store %{{.*}}, %[[B]]
 // CHECK:           scf.for %[[GROUP:.*]] = %[[FIRST]] to

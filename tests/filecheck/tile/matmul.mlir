@@ -35,13 +35,13 @@ func.func private @k0_matmul_add(
 }
 
 // CHECK:         scf.parallel
-// CHECK:           %[[PANELS:.*]] = memref.alloca() : memref<256x32xf32>
+// CHECK:           %[[PANELS:.*]] = memref.alloca() : memref<320x32xf32>
 // CHECK:           vector.shuffle
 // CHECK:           vector.store %{{.*}}, %[[PANELS]]
-// CHECK:           tile.matmul %x[%{{.*}}, %{{.*}}], %[[PANELS]][%{{.*}}, %{{.*}}], %out[%{{.*}}, %{{.*}}], k=%{{.*}}, n=%{{.*}}, acc=%{{.*}} {mr = 10 : i64, nr = 32 : i64, masked = false, prefetch = 64 : i64} epilogue {
+// CHECK:           tile.matmul %x[%{{.*}}, %{{.*}}], %[[PANELS]][%{{.*}}, %{{.*}}], %out[%{{.*}}, %{{.*}}], k=%{{.*}}, n=%{{.*}}, acc=%{{.*}} {mr = 10 : i64, nr = 32 : i64, masked = false, prefetch = 64 : i64, ahead} epilogue {
 // CHECK-NEXT:      ^bb0(%[[ROW:.*]]: index, %[[COLUMN:.*]]: index, %[[SUM:.*]]: vector<16xf32>):
 // CHECK-NEXT:        %[[BIAS:.*]] = vector.load %v[%[[COLUMN]]] : memref<96xf32>, vector<16xf32>
 // CHECK-NEXT:        %[[Y:.*]] = arith.addf %[[SUM]], %[[BIAS]] : vector<16xf32>
 // CHECK-NEXT:        tile.yield %[[Y]] : vector<16xf32>
 
-// NARROW:          memref.alloca() : memref<128x32xf32>
+// NARROW:          memref.alloca() : memref<192x32xf32>
