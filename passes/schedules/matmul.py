@@ -207,7 +207,7 @@ class _Writer(Packing):
 
     def _row_of_tiles(self, a: Matrix, row: Ix, mr: int, part: Part) -> None:
         """The tiles of some rows, one for each panel of the task."""
-        e, p, t, space = self.e, self.p, self.blocks, self.space
+        p, t, space = self.p, self.blocks, self.space
         first, n = Ix.of(self.first_column), p.n
         stop = space.minimum(first + Ix.of(t.nc), n)
         if self.single_chunk():
@@ -223,11 +223,7 @@ class _Writer(Packing):
             self.panel_loop(columns, lambda column: panel(column, masked))
             return
         self.panel_loop(full, lambda column: panel(column, False))
-        some = (columns - full).constant
-        if some is None:
-            e.if_(e.less(e.index(full), e.index(columns)), lambda: none(panel(full, True)))
-        elif some:
-            panel(full, True)
+        self.if_less(full, columns, lambda: panel(full, True))
 
     def _tile(
         self,

@@ -72,12 +72,28 @@ class Packing:
             self._pack_rows_of_b(first, panels, start, length)
             return
 
-        def panel(column: Ix) -> None:
+        def panel(column: Ix, there: int | None) -> None:
             row = column * Ix.of(self.panel_rows() // t.nr)
             for j in range(0, t.nr, t.width):
-                self.pack_across(first + column + Ix.of(j), start, length, row, j)
+                some = None if there is None else max(0, min(there - j, t.width))
+                self._pack_across(first + column + Ix.of(j), some, start, length, row, j)
 
-        self.panel_loop(panels, panel)
+        n = p.n.constant
+        if n is None:
+            self.panel_loop(panels, lambda column: panel(column, None))
+            return
+        full = space.floordiv(stop - first, Ix.of(t.nr)) * Ix.of(t.nr)
+        self.panel_loop(full, lambda column: panel(column, t.nr))
+        if n % t.nr:
+            self.if_less(full, stop - first, lambda: panel(full, n % t.nr))
+
+    def if_less(self, a: Ix, b: Ix, body: Callable[[], None]) -> None:
+        """`body` where a < b."""
+        distance = (b - a).constant
+        if distance is None:
+            self.e.if_(self.e.less(self.e.index(a), self.e.index(b)), lambda: none(body()))
+        elif distance > 0:
+            body()
 
     def _lanes(self, loop: Atom, value: Expr) -> int:
         """Lanes in which a factor is computed along a loop: those of two registers, so that long
@@ -127,40 +143,47 @@ class Packing:
         zero = self.e.splat(number(0, element), element, width)
         return self.e.put(arith.SelectOp, (mask, value, zero), value.type)
 
-    def pack_across(self, at: Ix, start: Ix, length: Ix, row: Ix, column: int) -> None:
-        """Square blocks of a B whose columns are contiguous, transposed in registers."""
+    def _pack_across(
+        self, at: Ix, there: int | None, start: Ix, length: Ix, row: Ix, column: int
+    ) -> None:
+        """Square blocks of a B whose columns are contiguous, transposed in registers. Of the
+        columns from `at` on the first `there` exist; those that exist where that is not known."""
         e, p, width = self.e, self.p, self.blocks.width
         stop = start + length
-        n, rest = p.n.constant, length.constant
-        all_columns = n is not None and n % self.blocks.nr == 0
-        all_rows = rest is not None and rest % width == 0
+        known = length.constant is not None and length.constant >= width
 
         def mask(j: int, k: SSAValue) -> SSAValue | None:
-            if all_columns and all_rows:
+            if known and there is not None:
                 return None
-            left = e.int_(width) if all_rows else e.sub(e.index(stop), k)
-            if not all_columns:
-                there = e.less(e.index(at + Ix.of(j)), e.index(p.n))
-                left = e.put(arith.SelectOp, (there, left, e.int_(0)), INDEX)
+            left = e.int_(width) if known else e.sub(e.index(stop), k)
+            if there is None:
+                exists = e.less(e.index(at + Ix.of(j)), e.index(p.n))
+                left = e.put(arith.SelectOp, (exists, left, e.int_(0)), INDEX)
             return e.mask(left, width)
 
+        def load(j: int, k: SSAValue) -> SSAValue:
+            if there is not None and j >= there:
+                return e.splat(number(0, p.right.type), p.right.type, width)
+            some = mask(j, k)
+            loops = {p.columns: e.index(at + Ix.of(j)), p.k: k}
+            lane = Lane(p.k, width, some, aligned=not known)
+            with e.inside(e.top.block, loops, lane):
+                return self._masked(e.wide(p.right, width), some, p.right.type, width)
+
         def block(k: SSAValue) -> Sequence[SSAValue]:
+            if known:  # the last block begins earlier rather than being smaller
+                k = e.put(arith.MinSIOp, (k, e.index(stop - Ix.of(width))), INDEX)
             here = self.space.loop(stop)
             with e.inside(e.top.block, {here: k}):
-                columns = []
-                for j in range(width):
-                    some = mask(j, k)
-                    loops = {p.columns: e.index(at + Ix.of(j)), p.k: k}
-                    with e.inside(e.top.block, loops, Lane(p.k, width, some)):
-                        value = e.wide(p.right, width)
-                        columns.append(self._masked(value, some, p.right.type, width))
+                columns = [load(j, k) for j in range(width)]
                 to = e.add(e.sub(k, e.index(start)), e.index(row))
                 for i, made in enumerate(transpose(e, columns)):
                     operands = [made, self.b, e.add(to, e.int_(i)), e.int_(column)]
                     e.do(vector.StoreOp.create(operands=operands))
             return ()
 
-        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
+        if there != 0:
+            e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
 
     def pack_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Compute `rows` rows of A from `row` on (at most `most`) for a block of K, as a matrix
