@@ -12,7 +12,8 @@ from ..ir.errors import index_error, runtime_error, value_error
 from ..ir.op import bind
 from ..ir.ops._common import sizes
 from ..ir.ops._extent import strided_extent
-from ..ir.ops.view import Reshape, Slice
+from ..ir.ops.slice import Slice
+from ..ir.ops.view import Reshape
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
 from . import inplace

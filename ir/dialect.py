@@ -37,6 +37,7 @@ from .ops.reduce import OPS as REDUCE
 from .ops.scan import OPS as SCAN
 from .ops.scatter import OPS as SCATTER
 from .ops.shape import OPS as SHAPE
+from .ops.slice import OPS as SLICE
 from .ops.softmax import OPS as SOFTMAX
 from .ops.strided import OPS as STRIDED
 from .ops.view import OPS as VIEW
@@ -47,6 +48,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     *CREATION,
     *ELEMENTWISE,
     *VIEW,
+    *SLICE,
     *STRIDED,
     *REDUCE,
     *ARGREDUCE,

@@ -25,7 +25,8 @@ from ..ir.ops.range import CheckRange
 from ..ir.ops.reduce import Reduction
 from ..ir.ops.scatter import Update
 from ..ir.ops.shape import Concatenate, Pad
-from ..ir.ops.view import BroadcastTo, Reshape, Slice, Transpose
+from ..ir.ops.slice import Slice
+from ..ir.ops.view import BroadcastTo, Reshape, Transpose
 from ..ir.reshape import groups
 from ..ir.sym import Dim
 from ..ir.types import Shape, meta_of

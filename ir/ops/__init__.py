@@ -34,10 +34,11 @@ from .reduce import all, amax, amin, any, sum, sum_to
 from .rounding import ceil, floor, floor_divide, remainder, round, trunc
 from .scatter import index_add, index_copy, scatter, scatter_add
 from .shape import concatenate, pad, slice_update, stack
+from .slice import flip, slice_
 from .softmax import log_softmax, logsumexp, mean, softmax, std, var
 from .strided import as_strided
 from .trigonometric import acos, asin, atan, atan2, cos, cosh, sin, sinh, tan, tanh
-from .view import broadcast_to, flip, permute, reshape, slice_
+from .view import broadcast_to, permute, reshape
 from .viewing import (
     chunk,
     expand,

@@ -232,7 +232,8 @@ def _weight_gradient(node: Node, g: Value, x: Value) -> Value:
 
 def mirrored(w: Value, groups: int) -> Value:
     """A kernel (O, C/groups, *k) as that of the adjoint convolution, (C, O/groups, *k flipped)."""
-    from .view import flip, permute, reshape
+    from .slice import flip
+    from .view import permute, reshape
 
     m = meta(w)
     space = tuple(range(2, m.rank))

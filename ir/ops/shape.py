@@ -19,7 +19,8 @@ from ._fold import uniform
 from .casting import cast, where
 from .creation import constant, full
 from .reduce import sum
-from .view import Slice, broadcast_to, nothing, slice_
+from .slice import Slice, slice_
+from .view import broadcast_to, nothing
 from .viewing import narrow, unsqueeze
 
 

@@ -20,7 +20,8 @@ from ..sym import (
     smin,
 )
 from ._common import normalize_dim, sizes
-from .view import broadcast_to, permute, reshape, slice_
+from .slice import slice_
+from .view import broadcast_to, permute, reshape
 
 
 def expand(x: Value, sizes: Sequence[Dim]) -> Value:

@@ -10,7 +10,8 @@ import numpy as np
 
 from calque.ir import ops
 from calque.ir.op import Value, meta
-from calque.ir.ops.view import Reshape, Slice, Transpose
+from calque.ir.ops.slice import Slice
+from calque.ir.ops.view import Reshape, Transpose
 
 
 @dataclass(frozen=True)

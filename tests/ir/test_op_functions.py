@@ -18,7 +18,8 @@ from calque.ir.lowering import Lazy, LinalgBuilder
 from calque.ir.op import Node, array_meta, bind, evaluate, infer
 from calque.ir.ops.casting import Cast
 from calque.ir.ops.matmul import Matmul
-from calque.ir.ops.view import BroadcastTo, Reshape, Slice, Transpose, View
+from calque.ir.ops.slice import Slice
+from calque.ir.ops.view import BroadcastTo, Reshape, Transpose, View
 from calque.ir.sym import SymEnv, UndecidedError, symbol
 from calque.ir.types import TensorMeta, meta_of
 from derivatives import backward, check, weighted
