@@ -32,6 +32,7 @@ from .packing import PREFETCH, Packing, none
 from .product import Product, View
 from .rows import heights, rows_per_task
 from .shapes import row_major
+from .thin import write_thin
 from .writer import Lane
 
 Matrix = tuple[SSAValue, SSAValue, SSAValue]
@@ -51,7 +52,10 @@ class Part:
 
 def write_product(space: Space, e: Emitter, p: Product) -> None:
     """Write the loops of a product."""
-    _Writer(space, e, p).write()
+    if p.thin:
+        write_thin(space, e, p)
+    else:
+        _Writer(space, e, p).write()
 
 
 class _Writer(Packing):

@@ -43,7 +43,8 @@ class Product:
     and `b` are views if they can be read where they are, else None. `out` is the result as a
     matrix of the accumulators' type if the sums may be kept there. `kept` is one of `outer` that
     stands inside of a task, because a packed A serves all its iterations. Where the factors have
-    changed places (`transposed`) it is the rows along which the result is contiguous.
+    changed places (`transposed`) it is the rows along which the result is contiguous. A `thin` one
+    has very few rows, and a transposed B.
     """
 
     result: Result
@@ -60,6 +61,7 @@ class Product:
     out: View | None = None
     kept: Atom | None = None
     transposed: bool = False
+    thin: bool = False
     tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, 1, 1))
 
     @property
@@ -100,7 +102,8 @@ def _cheaper(p: Product, target: Target, blocking: Blocking) -> Product:
     """
     _look(p)
     cost, p.tile = _blocks(p, target, blocking)
-    if p.rows is None or p.out is None:
+    p.thin = _is_thin(p)
+    if p.rows is None or p.out is None or p.thin or target.kind != "cpu":
         return p
     other = replace(p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True)
     _look(other)
@@ -108,6 +111,17 @@ def _cheaper(p: Product, target: Target, blocking: Blocking) -> Product:
         return p
     other_cost, other.tile = _blocks(other, target, blocking)
     return other if other_cost < cost else p
+
+
+THIN = 4
+"""At most so many rows are computed without packing a transposed B."""
+
+
+def _is_thin(p: Product) -> bool:
+    m, width = p.m.constant, p.tile.width
+    if m is None or m > THIN or p.n.constant is None or p.k.extent.constant is None:
+        return False
+    return score(p.columns, width, p.right) < score(p.k, width, p.right)
 
 
 def _look(p: Product) -> None:
