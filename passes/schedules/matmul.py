@@ -28,7 +28,7 @@ from .expr import INDEX, Const
 from .index import ONE, ZERO, Ix, Space
 from .nest import write_parallel
 from .numbers import FALSE, NO_FASTMATH, integers, number
-from .packing import PREFETCH, Packing, none
+from .packing import PREFETCH, PREFETCH_IN_PLACE, Packing, none
 from .product import Product, View
 from .rows import heights, rows_per_task
 from .shapes import row_major
@@ -260,7 +260,7 @@ class _Writer(Packing):
             MatmulOp.get(
                 a, b, c, e.index(part.length), e.index(left), part.acc,
                 mr=mr, nr=nr, masked=masked, padded=masked and packed,
-                prefetch=PREFETCH if packed else 0,
+                prefetch=PREFETCH if packed else PREFETCH_IN_PLACE,
                 ahead=p.a is not None and p.a.rows == part.length, transposed=p.transposed,
                 epilogue=epilogue,
             )

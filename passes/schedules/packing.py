@@ -21,6 +21,9 @@ from .writer import Lane
 PREFETCH = 64
 """How many rows of a packed panel ahead are asked for."""
 
+PREFETCH_IN_PLACE = 8
+"""The same for a B that is read in place: each row is a page of its own, often."""
+
 
 class Packing:
     """What a task packs. `first_column` is the loop over the first columns of tasks; `b` is the
