@@ -21,13 +21,15 @@ from .capture import Captured, Number, Passed, Result, Returned, Viewed
 from .dispatch import apply
 from .driver import Program, compile_graph
 from .eager import contiguous
-from .errors import run
+from .errors import failure, run
 from .gradmode import is_grad_enabled, no_grad
 from .guards import Epoch
+from .nativecall import native_call
 from .overlap import refuse_written
 from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
+from .trace import current_trace
 from .traced import root
 
 # Of a new result: meta, strides, bytes; of state, which is written where it is: its input's index.
@@ -75,6 +77,11 @@ class Entry:
         self._new_grads = [(k, r) for k, r in enumerate(captured.results) if r.role == "grad"]
         self.commits = bool(written or self._new_grads or captured.cleared)
         self._single = captured.returned[0] if captured.out_spec is LEAF else None
+        # Whether a call is done when there are results, of which there is one.
+        done = not self.commits and captured.backward is None and type(self._single) is int
+        self.single = done and len(captured.results) == 1
+        self.reads_gradients = bool(self._grads)
+        self.looks_closer = bool(captured.guards.data or self._grad_metas)
         self._guards = captured.size_guards
         # Where each size symbol is read: (argument, dimension).
         places: dict[str, tuple[int, int]] = {}
@@ -104,14 +111,14 @@ class Entry:
             return False
         if any(leaves[i]._storage is not storage for i, storage in self.captured.trace.shared):
             return False
-        return self._holds(leaves)
+        return self.holds(leaves)
 
     def fits(self, leaves: Sequence[Tensor], memory: set[int]) -> bool:
         """Whether that is so for arguments of known sizes, in storages of these ids."""
         self._look_at_state()
-        return memory.isdisjoint(self._memory) and self._holds(leaves)
+        return memory.isdisjoint(self._memory) and self.holds(leaves)
 
-    def _holds(self, leaves: Sequence[Tensor]) -> bool:
+    def holds(self, leaves: Sequence[Tensor]) -> bool:
         """Whether all that the program depends on besides its arguments is as it was."""
         if not self._state_fits or not self.captured.guards.hold():
             return False
@@ -120,6 +127,19 @@ class Entry:
             if (None if grad is None else grad._meta) != meta:
                 return False
         return True
+
+    @property
+    def others(self) -> list[Any]:
+        """The inputs that are no arguments: captured tensors, and what gives a number."""
+        rest = self.captured.inputs[len(self.captured.argument_metas) :]
+        return [e.getter if e.tensor is None else e.tensor for e in rest]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which all that is looked at only once in each was as it has to be; -1 if
+        it was not, or nobody looked."""
+        epoch, guards = self._epoch, self.captured.guards
+        return epoch if self._state_fits and guards.unchanged(epoch) else -1
 
     def _look_at_state(self) -> None:
         epoch = Epoch.value
@@ -249,22 +269,28 @@ class Entry:
 
 
 class Route:
-    """A program with its sizes filled in: what a call with such sizes does."""
+    """A program with its sizes filled in: what a call with such sizes does.
 
-    __slots__ = ("_call", "_grad_mode", "_layouts", "_looks", "entry")
+    `native` does what `recognize` and `run` do, and leaves `finish` to be called where its results
+    are a list; it is None where Python has to do it.
+    """
+
+    __slots__ = ("_native", "call", "entry", "grad_mode", "layouts", "looks", "native")
 
     def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
         self.entry = entry
         # What `recognize` compares.
-        self._looks = [(x._meta, contiguous_strides(x._sizes), x._requires_grad) for x in leaves]
-        self._grad_mode = is_grad_enabled()
-        self._call = entry.program.prepare(sizes)
-        shapes = self._call.shapes[len(entry.captured.inputs) :]
+        self.looks = [(x._meta, contiguous_strides(x._sizes), x._requires_grad) for x in leaves]
+        self.grad_mode = is_grad_enabled()
+        self.call = entry.program.prepare(sizes)
+        shapes = self.call.shapes[len(entry.captured.inputs) :]
         results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
-        self._layouts = [
+        self.layouts = [
             _layout(meta, shape) if result.alias is None else result.alias
             for result, meta, shape in results
         ]
+        self._native = native_call(self)
+        self.native = None if self._native is None else self._native.function
 
     def recognize(self, args: Sequence[Any]) -> list[int] | None:
         """The addresses of the arguments of a call, none of them by name, that goes the same way
@@ -273,13 +299,14 @@ class Route:
         entry = self.entry
         if (
             not entry.plain
-            or len(args) != len(self._looks)
-            or self._grad_mode is not is_grad_enabled()
+            or len(args) != len(self.looks)
+            or self.grad_mode is not is_grad_enabled()
+            or current_trace() is not None
         ):
             return None
         pointers: list[int] = []
         memory = set()
-        for x, (meta, strides, tracked) in zip(args, self._looks, strict=True):
+        for x, (meta, strides, tracked) in zip(args, self.looks, strict=True):
             if not isinstance(x, Tensor) or not isinstance(storage := x._storage, Storage):
                 return None
             if (
@@ -298,6 +325,8 @@ class Route:
         """Call the native code; returns what the function returned. `pointers` are the addresses
         of the arguments, where these may be passed as they are."""
         entry = self.entry
+        if self._native is not None:
+            self._native.believe(entry.epoch)  # the call was found to fit
         if pointers is None:
             keep, pointers = entry.arguments(leaves)
         else:
@@ -305,7 +334,7 @@ class Route:
         if entry.more:
             entry.gather(leaves, keep, pointers)
         outputs: list[Any] = []
-        for layout in self._layouts:
+        for layout in self.layouts:
             if isinstance(layout, int):
                 pointers.append(pointers[layout])
                 outputs.append(None)
@@ -314,9 +343,17 @@ class Route:
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
-        run(self._call, pointers)
+        run(self.call, pointers)
+        return self.finish(leaves, keep, outputs)
+
+    def finish(self, leaves: Sequence[Any], arguments: Sequence[Tensor], outputs: Any) -> Any:
+        """What follows the native code: state, gradients, and what the function returned.
+        `outputs` is the status where it is not 0."""
+        entry = self.entry
+        if isinstance(outputs, int):
+            raise failure(self.call.failure(outputs))
         if entry.commits:
-            entry.commit(leaves, keep, outputs)
+            entry.commit(leaves, arguments, outputs)
         out = entry.returned(leaves, outputs)
         if entry.captured.backward is not None:
             from .joint import attach
