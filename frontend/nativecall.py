@@ -1,4 +1,4 @@
-"""What the native entry of a route looks at: the same as `Route.recognize`, and does: `Route.run`."""
+"""The native entry of a route: it looks at what `Route.recognize` looks at, and runs the program."""
 
 from __future__ import annotations
 
@@ -31,15 +31,21 @@ def native_call(route: Route) -> native.NativeCall | None:
         return None
     guards = entry.captured.guards
     conditions = [
-        native.Condition(Epoch, "value", None),
         native.Condition(grad_mode, "enabled", route.grad_mode),
         native.Condition(tracing, "stack", ()),
     ]
     check = entry.holds if entry.looks_closer else None
     if check is None:
         conditions += [native.Condition(read, None, value) for read, value, _ in guards.names]
-    return code.prepare(
-        native.Conduct(
-            route.looks, conditions, check, entry.others, route.layouts, entry.single, route.call
-        )
+    conduct = native.Conduct(
+        arguments=route.looks,
+        epochs=Epoch,
+        epoch="value",
+        conditions=conditions,
+        check=check,
+        inputs=entry.others,
+        layouts=route.layouts,
+        single=entry.single,
+        call=route.call,
     )
+    return code.prepare(conduct)

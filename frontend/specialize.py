@@ -346,7 +346,7 @@ class Route:
         run(self.call, pointers)
         return self.finish(leaves, keep, outputs)
 
-    def finish(self, leaves: Sequence[Any], arguments: Sequence[Tensor], outputs: Any) -> Any:
+    def finish(self, leaves: Sequence[Any], arguments: Sequence[Any], outputs: Any) -> Any:
         """What follows the native code: state, gradients, and what the function returned.
         `outputs` is the status where it is not 0."""
         entry = self.entry

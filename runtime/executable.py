@@ -209,7 +209,7 @@ class Call:
             raise TypeError("a program that takes scalars is called by run()")
         return (
             program.library.address(program.artifact.entry),
-            ctypes.cast(self._sizes, ctypes.c_void_p).value or 0,
+            ctypes.cast(ctypes.c_char_p(self._sizes), ctypes.c_void_p).value or 0,
             self._scratch_at,
             self._bytes,
             program.thread_scratch,

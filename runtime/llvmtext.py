@@ -1,4 +1,4 @@
-"""LLVM IR that is written by hand: compiled when it is first needed, cached on disk from then on."""
+"""LLVM IR written by hand: compiled when it is first needed, from then on cached on disk."""
 
 from __future__ import annotations
 

@@ -224,7 +224,8 @@ class _Pool:
     def stats(self) -> Stats:
         with self.lock:
             self._collect()
-            return Stats(self.made, *self.usage, self.reserved)
+            live, peak = self.usage
+            return Stats(self.made, live, peak, self.reserved)
 
     def reset_peak(self) -> None:
         with self.lock:
@@ -238,8 +239,8 @@ _pool = _Pool()
 def count_natively(
     usage: ctypes.Array[ctypes.c_int64], account: Callable[[int], None], release: Any
 ) -> None:
-    """Let native code count what is in use, in `usage`, and free buffers: `account` does what
-    `_Pool._account` does, `release` what `Buffer.__del__` does, and where that is a list, counts."""
+    """Let native code count what is in use, in `usage`, and free buffers: `account` is to do what
+    `_Pool._account` does, and `release` what `Buffer.__del__` does, counting what goes to a list."""
     with _pool.lock:
         _pool._collect()
         usage[:] = _pool.usage[:]

@@ -28,7 +28,7 @@ from .memory import Buffer
 Layout: TypeAlias = tuple[Any, tuple[int, ...], int] | int
 
 # Inputs and results of a program whose call takes the native entry: a call has them on its stack.
-_MOST = 4096
+_MOST = 2048
 
 _FILES = ("objects.ll", "recognize.ll", "entry.ll")
 _SLOTS = {
@@ -73,6 +73,7 @@ class _Record(ctypes.Structure):
             "argument_count", "input_count", "result_count", "condition_count",
             "conditions", "arguments", "inputs", "results", "check", "single",
             "program", "sizes", "scratch_at", "bytes", "thread_scratch", "workers",
+            "epochs", "epoch_name", "epoch",
         )
     ]  # fmt: skip
 
@@ -88,13 +89,15 @@ class Condition(NamedTuple):
 class Conduct(NamedTuple):
     """What a native call looks at, and does.
 
-    `arguments` are meta, strides and requires_grad of each argument; `inputs`, all others, are
-    captured tensors, or functions that return a number. `check`, called with the tuple of
-    arguments, says whether all else is as it was. With `single` the only result is returned, else
-    a list of all.
+    `arguments` are meta, strides and requires_grad of each argument. `epochs` has the epoch as an
+    attribute, `epoch` is its name. `check`, called with the tuple of arguments, says whether all
+    else is as it was. `inputs`, all that are no arguments, are captured tensors, or functions that
+    return a number. With `single` the only result is returned, else a list of all.
     """
 
     arguments: Sequence[tuple[Any, tuple[int, ...], bool]]
+    epochs: Any
+    epoch: str
     conditions: Sequence[Condition]
     check: Callable[[Any], bool] | None
     inputs: Sequence[Any]
@@ -105,22 +108,17 @@ class Conduct(NamedTuple):
 
 class NativeCall:
     """`function(arguments)` returns None where Python has to look, a status other than 0 as an
-    int, and otherwise results.
+    int, and otherwise results. It recognizes nothing before `believe` was told an epoch."""
 
-    The first condition is `epoch`'s: nothing is recognized before `believe` was told its value.
-    """
+    __slots__ = ("_record", "function")
 
-    __slots__ = ("_conditions", "_kept", "function")
-
-    def __init__(self, function: Any, conditions: ctypes.Array[ctypes.c_int64]) -> None:
+    def __init__(self, function: Any, record: _Record) -> None:
         self.function = function
-        self._conditions = conditions
-        self._kept: Any = None
+        self._record = record
 
-    def believe(self, epoch: Any) -> None:
+    def believe(self, epoch: int) -> None:
         """All that is looked at only when the epoch changes was as it has to be in this one."""
-        self._conditions[2] = id(epoch)
-        self._kept = epoch  # last: the one before lives until no call compares with it
+        self._record.epoch = epoch
 
 
 class Native:
@@ -167,7 +165,8 @@ class Native:
         inputs = len(conduct.arguments) + len(conduct.inputs)
         if inputs + len(conduct.layouts) > _MOST:
             return None
-        keep: list[Any] = [conduct, call]
+        epoch = sys.intern(conduct.epoch)
+        keep: list[Any] = [conduct, call, epoch]
         conditions = [_condition(c, keep) for c in conduct.conditions]
         results = [_result(layout, keep) for layout in conduct.layouts]
         given = [(0 if isinstance(x, self.tensor) else 1, id(x)) for x in conduct.inputs]
@@ -179,10 +178,10 @@ class Native:
         record = _Record(
             len(conduct.arguments), inputs, len(results), len(conditions),
             *map(ctypes.addressof, tables), 0 if check is None else id(check), conduct.single,
-            *call.native(),
+            *call.native(), id(conduct.epochs), id(epoch), -1,
         )  # fmt: skip
         bound = (ctypes.addressof(record), record, tuple(tables), tuple(keep))
-        return NativeCall(self._function("py_call", bound), tables[0])
+        return NativeCall(self._function("py_call", bound), record)
 
 
 def _condition(condition: Condition, keep: list[Any]) -> tuple[int, int, int]:

@@ -22,7 +22,10 @@
   i64,                                          ; 12: bytes of the arena
   i64,                                          ; 13: bytes of arena and scratch
   i64,                                          ; 14: bytes more for each worker
-  ptr                                           ; 15: number of workers
+  ptr,                                          ; 15: number of workers
+  ptr,                                          ; 16: an object whose attribute
+  ptr,                                          ; 17: of this name
+  i64                                           ; 18: is this integer
 }
 ; What an attribute of an object, or without a name what the object returns, has to be.
 %condition = type { ptr, ptr, ptr }             ; object, name, value
@@ -197,6 +200,28 @@ done:
 
 ; ---- what else has to be as it was --------------------------------------------------------------
 
+; The epoch in which all that is looked at only once in each was as it has to be.
+define internal i1 @in_epoch(ptr %record) {
+entry:
+  %object_at = getelementptr %record, ptr %record, i64 0, i32 16
+  %object = load ptr, ptr %object_at
+  %name_at = getelementptr %record, ptr %record, i64 0, i32 17
+  %name = load ptr, ptr %name_at
+  %epoch_at = getelementptr %record, ptr %record, i64 0, i32 18
+  %attribute = call ptr @PyObject_GetAttr(ptr %object, ptr %name)
+  %missing = icmp eq ptr %attribute, null
+  br i1 %missing, label %clear, label %compare
+clear:
+  call void @PyErr_Clear()
+  ret i1 false
+compare:
+  %now = call i64 @PyLong_AsSsize_t(ptr %attribute)
+  call void @Py_DecRef(ptr %attribute)
+  %epoch = load i64, ptr %epoch_at
+  %same = icmp eq i64 %now, %epoch
+  ret i1 %same
+}
+
 define internal i1 @conditions(ptr %record) {
 entry:
   %count_at = getelementptr %record, ptr %record, i64 0, i32 3
@@ -333,6 +358,9 @@ done:
 
 define internal i32 @recognize(ptr %record, ptr %given, ptr %frame) {
 entry:
+  %unchanged = call i1 @in_epoch(ptr %record)
+  br i1 %unchanged, label %more, label %no
+more:
   %as_was = call i1 @conditions(ptr %record)
   br i1 %as_was, label %look, label %no
 no:
