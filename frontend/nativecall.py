@@ -1,4 +1,4 @@
-"""The native entry of a route: it looks at what `Route.recognize` looks at, and runs the program."""
+"""The native entry of a route: it looks at what `Route.recognize` does, and runs the program."""
 
 from __future__ import annotations
 

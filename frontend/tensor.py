@@ -20,24 +20,12 @@ from ..ir.ops._common import normalize_dim
 from ..ir.types import TensorMeta
 from .guards import Epoch
 from .methods import Methods
-from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
+from .storage import Fields, Ints, Storage, as_numpy, contiguous_strides, is_contiguous
 from .symint import Size, wrap
 
 if TYPE_CHECKING:
     from .autograd import GradNode
     from .traced import TracedStorage, ViewStep
-
-
-class Fields:
-    """What every tensor has, at places where native code finds it."""
-
-    __slots__ = ("_meta", "_offset", "_requires_grad", "_storage", "_strides")
-
-    _meta: TensorMeta
-    _storage: Storage | TracedStorage
-    _strides: Ints
-    _offset: int
-    _requires_grad: bool
 
 
 class Tensor(Fields, Methods):

@@ -240,7 +240,7 @@ def count_natively(
     usage: ctypes.Array[ctypes.c_int64], account: Callable[[int], None], release: Any
 ) -> None:
     """Let native code count what is in use, in `usage`, and free buffers: `account` is to do what
-    `_Pool._account` does, and `release` what `Buffer.__del__` does, counting what goes to a list."""
+    `_Pool._account` does, and `release` what `Buffer.__del__` does, and counts for lists."""
     with _pool.lock:
         _pool._collect()
         usage[:] = _pool.usage[:]

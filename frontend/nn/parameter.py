@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..creation import empty_concrete
 from ..gradmode import no_grad
 from ..inplace import copy_
-from ..tensor import Fields, Tensor
+from ..storage import Fields
+from ..tensor import Tensor
 from ..trace import untraced
 
 
