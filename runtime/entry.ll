@@ -67,7 +67,7 @@ done:
 
 ; A buffer of at least so many bytes, the one given back last if it is large enough; null with an
 ; exception.
-define internal ptr @lease_arena(i64 %bytes) {
+define internal ptr @lease_arena(i64 %bytes) alwaysinline {
 entry:
   %arenas = load ptr, ptr @arenas
   %buffer = call ptr @take(ptr %arenas)

@@ -1,8 +1,8 @@
 ; Python objects that native code reads and makes: tensors, their storages, and buffers.
 ;
 ; Everything here runs with the interpreter lock held, and is atomic where it calls nothing that may
-; run Python code. What may: making an object (a garbage collection), dropping a reference, comparing
-; and calling. Slots are read as memory; native.py finds out where they are, and proves it.
+; run Python code. What may: making an object (a garbage collection), dropping a reference,
+; comparing, calling. Slots are read as memory; native.py finds out where they are, and proves it.
 
 ; ---- what native.py fills in ------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ declare ptr @object_new(ptr, ptr, ptr)          ; object.__new__
 ; ---- slots ------------------------------------------------------------------------------------
 
 ; What a slot holds, borrowed; null where it was never set or was deleted.
-define internal ptr @slot(ptr %object, ptr %where) {
+define internal ptr @slot(ptr %object, ptr %where) alwaysinline {
   %offset = load i64, ptr %where
   %at = getelementptr i8, ptr %object, i64 %offset
   %value = load ptr, ptr %at
@@ -66,7 +66,7 @@ define internal ptr @slot(ptr %object, ptr %where) {
 }
 
 ; Fills an empty slot, which takes over the reference.
-define internal void @give(ptr %object, ptr %where, ptr %value) {
+define internal void @give(ptr %object, ptr %where, ptr %value) alwaysinline {
   %offset = load i64, ptr %where
   %at = getelementptr i8, ptr %object, i64 %offset
   store ptr %value, ptr %at
@@ -74,14 +74,14 @@ define internal void @give(ptr %object, ptr %where, ptr %value) {
 }
 
 ; Fills an empty slot with a new reference.
-define internal void @share(ptr %object, ptr %where, ptr %value) {
+define internal void @share(ptr %object, ptr %where, ptr %value) alwaysinline {
   call void @Py_IncRef(ptr %value)
   call void @give(ptr %object, ptr %where, ptr %value)
   ret void
 }
 
 ; Whether an object, which may be null, is of exactly this type.
-define internal i1 @is(ptr %object, ptr %type) {
+define internal i1 @is(ptr %object, ptr %type) alwaysinline {
 entry:
   %missing = icmp eq ptr %object, null
   br i1 %missing, label %no, label %look
@@ -94,7 +94,7 @@ no:
   ret i1 false
 }
 
-define internal ptr @new(ptr %type) {
+define internal ptr @new(ptr %type) alwaysinline {
   %class = load ptr, ptr %type
   %arguments = load ptr, ptr @nothing
   %object = call ptr @object_new(ptr %class, ptr %arguments, ptr null)
@@ -102,7 +102,7 @@ define internal ptr @new(ptr %type) {
 }
 
 ; An integer that is an address; null, and no exception, where it is none.
-define internal ptr @address(ptr %integer) {
+define internal ptr @address(ptr %integer) alwaysinline {
 entry:
   %missing = icmp eq ptr %integer, null
   br i1 %missing, label %none, label %convert
@@ -121,7 +121,7 @@ done:
 
 ; ---- memory -----------------------------------------------------------------------------------
 
-define internal void @account(i64 %bytes) {
+define internal void @account(i64 %bytes) alwaysinline {
 entry:
   %peak_at = getelementptr i64, ptr @usage, i64 1
   %live = load i64, ptr @usage
@@ -156,8 +156,8 @@ error:
   ret ptr null
 }
 
-; The last block of a list of free ones, which leaves it; null, and no exception, where none is left.
-define internal ptr @take(ptr %blocks) {
+; The last of a list, which leaves it; null, and no exception, where the list is empty.
+define internal ptr @take(ptr %blocks) alwaysinline {
 entry:
   %count = call i64 @PyList_Size(ptr %blocks)
   %any = icmp sgt i64 %count, 0

@@ -1,4 +1,4 @@
-; Whether a call may run a program: the looks at its arguments, and at what else has to be as it was.
+; Whether a call may run a program: looks at its arguments, and at what else has to be as it was.
 ; It continues objects.ll.
 ;
 ; A record says what the arguments have to be and what is to be done. What looks at them gives 1
@@ -46,7 +46,7 @@ declare i64 @PyTuple_Size(ptr)
 
 ; ---- arguments --------------------------------------------------------------------------------
 
-define internal i32 @equal(ptr %value, ptr %wanted) {
+define internal i32 @equal(ptr %value, ptr %wanted) alwaysinline {
 entry:
   %same = icmp eq ptr %value, %wanted
   br i1 %same, label %yes, label %compare
@@ -58,7 +58,7 @@ yes:
 }
 
 ; The memory of a tensor: its storage, its buffer with a new reference, and the address.
-define internal i1 @memory(ptr %tensor, ptr %place, ptr %held, ptr %pointer) {
+define internal i1 @memory(ptr %tensor, ptr %place, ptr %held, ptr %pointer) alwaysinline {
 entry:
   %storage = call ptr @slot(ptr %tensor, ptr @tensor_storage)
   %concrete = call i1 @is(ptr %storage, ptr @storage)
@@ -83,7 +83,7 @@ no:
 }
 
 ; Whether one of the first places in memory is this one.
-define internal i1 @taken(ptr %memory, i64 %count, ptr %place) {
+define internal i1 @taken(ptr %memory, i64 %count, ptr %place) alwaysinline {
 entry:
   br label %each
 each:
@@ -201,7 +201,7 @@ done:
 ; ---- what else has to be as it was --------------------------------------------------------------
 
 ; The epoch in which all that is looked at only once in each was as it has to be.
-define internal i1 @in_epoch(ptr %record) {
+define internal i1 @in_epoch(ptr %record) alwaysinline {
 entry:
   %object_at = getelementptr %record, ptr %record, i64 0, i32 16
   %object = load ptr, ptr %object_at
@@ -261,7 +261,7 @@ done:
   ret i1 true
 }
 
-define internal i32 @checked(ptr %record, ptr %given) {
+define internal i32 @checked(ptr %record, ptr %given) alwaysinline {
 entry:
   %check_at = getelementptr %record, ptr %record, i64 0, i32 8
   %check = load ptr, ptr %check_at
