@@ -58,9 +58,9 @@ class Model(nn.Module):
         return self.layer(x)
 
 
-def training(optimizer: Callable[..., Any]) -> tuple[Any, Model, Any]:
+def training(kind: Any) -> tuple[Any, Model, Any]:
     model = Model()
-    optimizer = optimizer(model.parameters(), lr=0.1)
+    optimizer = kind(model.parameters(), lr=0.1)
 
     def step(x: calque.Tensor) -> calque.Tensor:
         optimizer.zero_grad()
@@ -124,11 +124,12 @@ def strange(x: calque.Tensor) -> dict[str, Any]:
     for name in Fields.__slots__:
         cases[f"without {name}"] = copy = x.clone()
         delattr(copy, name)
-    cases["without buffer"] = copy = x.clone()
-    del copy._storage.buffer
+    cases["without buffer"] = bare = x.clone()
+    delattr(bare._storage, "buffer")
     for name in ("ptr", "nbytes"):
-        cases[f"without {name}"] = copy = x.clone()
-        delattr(copy._storage.buffer, name)
+        cases[f"without {name}"] = other = x.clone()
+        storage: Any = other._storage
+        delattr(storage.buffer, name)
     return cases
 
 
@@ -183,6 +184,15 @@ def test_modes_traces_and_structure_are_looked_at() -> None:
     assert g(x).tolist() == model(x).tolist()
     g(x)
     assert recognizes(g, x)
+
+
+def test_captured_memory_is_no_argument() -> None:
+    weight, x = calque.randn(3, 4), calque.randn(3, 4)
+    f = called(lambda v: v + weight, x)
+    assert recognizes(f, x)
+    assert not recognizes(f, weight)
+    assert not recognizes(f, weight.detach())
+    assert f(weight).tolist() == (weight * 2).tolist()
 
 
 SCALE: Any = 2.0
@@ -251,8 +261,8 @@ def parts(*tensors: Any) -> list[Any]:
 
 
 def everything(f: Any) -> list[Any]:
-    layouts = [part for layout in f._route.layouts if layout is tuple for part in layout]
-    return [f._route, f._route.native, f._route.call, f._route.entry, *layouts]
+    metas = [layout[0] for layout in f._route.layouts if isinstance(layout, tuple)]
+    return [f._route, f._route.native, f._route.call, f._route.entry, *metas]
 
 
 def test_calls_leak_nothing() -> None:
