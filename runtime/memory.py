@@ -109,7 +109,8 @@ class _Pool:
         self.made = self.reserved = self.cached_large = 0
         self.usage = (ctypes.c_int64 * 2)()  # bytes in use, and the most there were
         self.account: Callable[[int], None] = self._account
-        self.direct = False  # blocks skip the queue
+        # Makes a buffer of some bytes from a list of blocks, where native code counts.
+        self.make: Callable[[int, list[_Block]], Buffer] | None = None
         memory = _physical_memory()
         self.cache_limit = min(memory, memory_limit() or memory) // 4
 
@@ -117,11 +118,6 @@ class _Pool:
         if nbytes < 0:
             raise ValueError(f"a buffer cannot have {nbytes} bytes")
         size = size_class(nbytes)
-        if self.direct and size <= _OWN_MAPPING:
-            block = self._take(size)
-            if block is not None:
-                self.account(size)
-                return block
         try:  # what was freed last is often what is asked for: then nothing changes in all
             block = self.freed.pop()
         except IndexError:
@@ -144,8 +140,9 @@ class _Pool:
 
     def home(self, size: int) -> list[_Block] | deque[_Block]:
         """Where a block of a class goes when it is freed."""
-        direct = self.direct and size <= _OWN_MAPPING
-        return self.free.setdefault(size, []) if direct else self.freed
+        if self.make is None or size > _OWN_MAPPING:
+            return self.freed
+        return self.free.setdefault(size, [])
 
     def _collect(self) -> None:
         """Puts the blocks that were freed meanwhile on their lists."""
@@ -237,16 +234,21 @@ _pool = _Pool()
 
 
 def count_natively(
-    usage: ctypes.Array[ctypes.c_int64], account: Callable[[int], None], release: Any
+    usage: ctypes.Array[ctypes.c_int64],
+    account: Callable[[int], None],
+    make: Callable[[int, list[_Block]], Buffer],
+    release: Any,
 ) -> None:
-    """Let native code count what is in use, in `usage`, and free buffers: `account` is to do what
-    `_Pool._account` does, and `release` what `Buffer.__del__` does, and counts for lists."""
+    """Let native code count what is in use, in `usage`, by `account`, which does what
+    `_Pool._account` does; make buffers of free blocks; and free them by `release`, which does what
+    `Buffer.__del__` does, and counts what it adds to a list.
+    """
     with _pool.lock:
         _pool._collect()
         usage[:] = _pool.usage[:]
         _pool.usage, _pool.account = usage, account
         Buffer.__del__ = release
-        _pool.direct = True
+        _pool.make = make
 
 
 def blocks(nbytes: int) -> list[Any] | None:
@@ -291,6 +293,10 @@ class Buffer:
     @classmethod
     def empty(cls, nbytes: int) -> Buffer:
         """Memory with arbitrary contents. OutOfMemory if the system has none left."""
+        if _pool.make is not None and 0 <= nbytes <= _OWN_MAPPING:
+            free = _pool.free.get(size_class(nbytes))
+            if free:
+                return _pool.make(nbytes, free)
         block = _pool.allocate(nbytes)
         self = object.__new__(cls)
         self._block = block

@@ -36,19 +36,21 @@ _SLOTS = {
     "storage": ("buffer", "version", "rebased"),
     "buffer": ("ptr", "nbytes", "readonly", "owner", "block", "freed"),
 }
-_METHODS = {"py_call": 0x8, "py_new_tensor": 0x8, "py_account": 0x8, "py_release": 0x4}  # O, NOARGS
-_TP_NEW = 65
+_NOARGS, _O, _FASTCALL = 0x4, 0x8, 0x80
+_METHODS = {
+    "py_call": _O,
+    "py_new_tensor": _O,
+    "py_make_buffer": _FASTCALL,
+    "py_account": _O,
+    "py_release": _NOARGS,
+}
+_POINTER = ctypes.c_void_p
+_TP_NEW = 65  # a slot of types
 
-_py = ctypes.PYFUNCTYPE
-_new_function = _py(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-    ("PyCFunction_NewEx", ctypes.pythonapi)
-)
-_new_method = _py(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(
-    ("PyDescr_NewMethod", ctypes.pythonapi)
-)
-_get_slot = _py(ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(
-    ("PyType_GetSlot", ctypes.pythonapi)
-)
+
+def _python(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of CPython."""
+    return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
 class _Unsupported(Exception):
@@ -147,17 +149,22 @@ class Native:
             for name, flags in _METHODS.items()
         }
         self._objects = objects
+        self._new_function = _python(
+            "PyCFunction_NewEx", ctypes.py_object, _POINTER, ctypes.py_object, _POINTER
+        )
         self._usage = (ctypes.c_int64 * 2).from_address(address("usage"))
         # Builtin functions may live until the interpreter has ended, so the code does.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
         self.new_tensor: Callable[[tuple[Any, tuple[int, ...], int, Any]], Any]
         self.new_tensor = self._function("py_new_tensor")
-        release = _new_method(Buffer, ctypes.addressof(self._definitions["py_release"]))
+        account, make = self._function("py_account"), self._function("py_make_buffer")
+        new_method = _python("PyDescr_NewMethod", ctypes.py_object, ctypes.py_object, _POINTER)
+        release = new_method(Buffer, ctypes.addressof(self._definitions["py_release"]))
         _test(self, release)
-        memory.count_natively(self._usage, self._function("py_account"), release)
+        memory.count_natively(self._usage, account, make, release)
 
     def _function(self, name: str, bound: Any = None) -> Any:
-        return _new_function(ctypes.addressof(self._definitions[name]), bound, None)
+        return self._new_function(ctypes.addressof(self._definitions[name]), bound, None)
 
     def prepare(self, conduct: Conduct) -> NativeCall | None:
         """The native call that does this; None where Python has to do it."""
@@ -208,7 +215,8 @@ def _imports(code: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
     for name in jit.undefined_symbols(code) or ():
         if name == "object_new":
-            found[name] = _get_slot(object, _TP_NEW)
+            get_slot = _python("PyType_GetSlot", _POINTER, ctypes.py_object, ctypes.c_int)
+            found[name] = get_slot(object, _TP_NEW)
         elif name.startswith("Py"):
             function = getattr(ctypes.pythonapi, name)
             found[name] = ctypes.cast(function, ctypes.c_void_p).value or 0
@@ -235,9 +243,9 @@ def _place(made: Any, attribute: str) -> int:
     setattr(made, attribute, mark)
     words = (ctypes.c_size_t * (type(made).__basicsize__ // 8)).from_address(id(made))
     places = [8 * i for i, word in enumerate(words) if word == id(mark)]
+    setattr(made, attribute, None)
     if len(places) != 1:
         raise _Unsupported(f"{attribute} of {type(made).__name__} is in {len(places)} places")
-    setattr(made, attribute, None)
     return places[0]
 
 
@@ -288,7 +296,7 @@ def supported() -> bool:
         os.environ.get("CALQUE_NATIVE_ENTRY") != "0"
         and sys.implementation.name == "cpython"
         and sys.maxsize == 2**63 - 1
-        and "t" not in sys.abiflags
+        and "t" not in getattr(sys, "abiflags", "")
     )
 
 

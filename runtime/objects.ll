@@ -216,6 +216,23 @@ drop:
   ret ptr null
 }
 
+; make_buffer(nbytes, blocks)
+define ptr @py_make_buffer(ptr %self, ptr %arguments, i64 %count) {
+entry:
+  %two = icmp eq i64 %count, 2
+  br i1 %two, label %make, label %none
+make:
+  %nbytes = load ptr, ptr %arguments
+  %second = getelementptr ptr, ptr %arguments, i64 1
+  %blocks = load ptr, ptr %second
+  %buffer = call ptr @make_buffer(ptr %nbytes, ptr %blocks)
+  ret ptr %buffer
+none:
+  %nothing = load ptr, ptr @none
+  call void @Py_IncRef(ptr %nothing)
+  ret ptr %nothing
+}
+
 ; Buffer.__del__: the block goes back to where free ones are kept, a list for those that count here.
 define ptr @py_release(ptr %buffer, ptr %ignored) {
 entry:

@@ -97,6 +97,21 @@ def test_dynamic_sizes_have_a_record_each() -> None:
     assert f.compiles == 2
 
 
+def test_no_arguments_no_results_and_many_of_both() -> None:
+    w = calque.ones(3)
+    f = called(lambda: w * 2)
+    assert recognizes(f)
+    w += 1
+    assert f().tolist() == [4.0] * 3
+    kept = called(lambda x: (x, None, 7), w)
+    assert recognizes(kept, w)
+    assert kept(w)[0] is w and kept(w)[1:] == (None, 7)
+    xs = [calque.full((2,), float(i)) for i in range(200)]
+    many = called(lambda *xs: tuple(x + 1 for x in xs), *xs)
+    assert recognizes(many, *xs)
+    assert [y.tolist() for y in many(*xs)] == [[i + 1.0] * 2 for i in range(200)]
+
+
 class Sub(calque.Tensor):
     """A tensor of a user."""
 
@@ -522,7 +537,7 @@ warnings.simplefilter("ignore")
 from calque.runtime import native, memory
 native._place = lambda made, attribute: (_ for _ in ()).throw(native._Unsupported(attribute))
 {START}
-assert f._route.native is None and not memory._pool.direct
+assert f._route.native is None and memory._pool.make is None
 assert memory.stats().live_bytes > 0
 """
     done = script(code)
