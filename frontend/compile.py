@@ -59,9 +59,9 @@ class CompiledFunction(Generic[P, R]):
                     return out  # type: ignore[return-value]
                 if out is not None:
                     return route.finish(args, args, out)
-            pointers = route.recognize(args)
-            if pointers is not None:
-                return route.run(args, pointers)
+            held = route.recognize(args)
+            if held is not None:
+                return route.run(args, held)
         if current_trace() is not None:
             return self._function(*args, **kwargs)
         route, leaves = self._find_route(args, kwargs)

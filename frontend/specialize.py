@@ -163,9 +163,10 @@ class Entry:
             found = self._routes[sizes] = Route(self, sizes, leaves)
         return found
 
-    def arguments(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """The argument tensors as they are passed, and their addresses."""
-        keep: list[Tensor] = []
+    def arguments(self, leaves: Sequence[Tensor], held: list[Buffer]) -> tuple[Any, list[int]]:
+        """The argument tensors as they are passed, and their addresses. `held` receives what keeps
+        the memory alive, whatever becomes of the tensors."""
+        passed: list[Tensor] = []
         pointers: list[int] = []
         for x, given in zip(leaves, self.captured.inputs, strict=False):
             if not is_contiguous(x._sizes, x._strides):
@@ -174,22 +175,21 @@ class Entry:
                         f"argument {given.name} is written in place, so it must be contiguous"
                     )
                 x = contiguous(x)
-            keep.append(x)
-            pointers.append(x.data_ptr())
-        return keep, pointers
+            passed.append(x)
+            pointers.append(_hold(x, held))
+        return passed, pointers
 
-    def gather(self, leaves: Sequence[Tensor], keep: list[Tensor], pointers: list[int]) -> None:
+    def gather(self, leaves: Sequence[Tensor], held: list[Buffer], pointers: list[int]) -> None:
         """Add the addresses of all other inputs to those of the arguments."""
         pointers += [0] * (len(self.captured.inputs) - len(pointers))
         for i, tensor in self._state:
-            pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
+            pointers[i] = _hold(tensor, held)
         for i, owner in self._grads:
             grad = _tensor(owner, leaves)._grad
             assert grad is not None
             self._check_gradient(i, grad, leaves)
             aligned = grad if is_contiguous(grad._sizes, grad._strides) else contiguous(grad)
-            keep.append(aligned)
-            pointers[i] = aligned.data_ptr()
+            pointers[i] = _hold(aligned, held)
         for i, getter, slot in self._numbers:
             slot.value = getter()
             pointers[i] = ctypes.addressof(slot)
@@ -292,10 +292,10 @@ class Route:
         self._native = native_call(self)
         self.native = None if self._native is None else self._native.function
 
-    def recognize(self, args: Sequence[Any]) -> list[int] | None:
-        """The addresses of the arguments of a call, none of them by name, that goes the same way
-        as the one that the route was made for. Where there are none, the general way may still
-        lead here."""
+    def recognize(self, args: Sequence[Any]) -> list[Buffer] | None:
+        """The memory of the arguments of a call, none of them by name, that goes the same way as
+        the one that the route was made for. Where there is none, the general way may still lead
+        here."""
         entry = self.entry
         if (
             not entry.plain
@@ -304,7 +304,7 @@ class Route:
             or current_trace() is not None
         ):
             return None
-        pointers: list[int] = []
+        buffers: list[Buffer] = []
         memory = set()
         for x, (meta, strides, tracked) in zip(args, self.looks, strict=True):
             if not isinstance(x, Tensor) or not isinstance(storage := x._storage, Storage):
@@ -314,25 +314,26 @@ class Route:
                 or x._strides != strides
                 or x._offset
                 or x._requires_grad is not tracked
-                or storage.buffer is None
+                or (buffer := storage.buffer) is None
             ):
                 return None
-            pointers.append(storage.buffer.ptr)
+            buffers.append(buffer)
             memory.add(id(storage))
-        return pointers if len(memory) == len(args) and entry.fits(args, memory) else None
+        return buffers if len(memory) == len(args) and entry.fits(args, memory) else None
 
-    def run(self, leaves: Sequence[Any], pointers: list[int] | None = None) -> Any:
-        """Call the native code; returns what the function returned. `pointers` are the addresses
-        of the arguments, where these may be passed as they are."""
+    def run(self, leaves: Sequence[Any], held: list[Buffer] | None = None) -> Any:
+        """Call the native code; returns what the function returned. `held` is the memory of the
+        arguments, where these may be passed as they are."""
         entry = self.entry
         if self._native is not None:
             self._native.believe(entry.epoch)  # the call was found to fit
-        if pointers is None:
-            keep, pointers = entry.arguments(leaves)
+        if held is None:
+            held = []
+            arguments, pointers = entry.arguments(leaves, held)
         else:
-            keep = list(leaves)
+            arguments, pointers = leaves, [buffer.ptr for buffer in held]
         if entry.more:
-            entry.gather(leaves, keep, pointers)
+            entry.gather(leaves, held, pointers)
         outputs: list[Any] = []
         for layout in self.layouts:
             if isinstance(layout, int):
@@ -344,7 +345,7 @@ class Route:
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
         run(self.call, pointers)
-        return self.finish(leaves, keep, outputs)
+        return self.finish(leaves, arguments, outputs)
 
     def finish(self, leaves: Sequence[Any], arguments: Sequence[Any], outputs: Any) -> Any:
         """What follows the native code: state, gradients, and what the function returned.
@@ -369,6 +370,13 @@ def _look(x: Tensor) -> tuple[TensorMeta, tuple[int, ...], bool]:
 
 def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:
     return meta.with_shape(shape), contiguous_strides(shape), meta.dtype.itemsize * prod(shape)
+
+
+def _hold(x: Tensor, held: list[Buffer]) -> int:
+    """The address of a tensor's first element, in memory that is held from now on."""
+    memory = x._concrete_storage("data_ptr()").memory
+    held.append(memory)
+    return memory.ptr + x._offset * x._meta.dtype.itemsize
 
 
 def _tensor(owner: Tensor | int, leaves: Sequence[Tensor]) -> Tensor:

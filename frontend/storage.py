@@ -32,10 +32,17 @@ class Storage:
         self.version = self.rebased = 0
 
     @property
-    def pointer(self) -> int:
-        if self.buffer is None:
+    def memory(self) -> Buffer:
+        """The buffer of what is no meta tensor."""
+        buffer = self.buffer
+        if buffer is None:
             raise runtime_error("a meta tensor has no data")
-        return self.buffer.ptr
+        return buffer
+
+    @property
+    def pointer(self) -> int:
+        """The address of the memory, which it does not keep alive."""
+        return self.memory.ptr
 
 
 class Fields:
