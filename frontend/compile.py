@@ -57,7 +57,7 @@ class CompiledFunction(Generic[P, R]):
                 out = route.native(args)
                 if type(out) is Tensor:
                     return out  # type: ignore[return-value]
-                if out is not None:
+                if out is not None:  # else Python has to look
                     return route.finish(args, args, out)
             held = route.recognize(args)
             if held is not None:

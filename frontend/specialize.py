@@ -271,8 +271,9 @@ class Entry:
 class Route:
     """A program with its sizes filled in: what a call with such sizes does.
 
-    `native` does what `recognize` and `run` do, and leaves `finish` to be called where its results
-    are a list; it is None where Python has to do it.
+    `native`, called with the tuple of arguments, does what `recognize` and `run` do, and leaves
+    `finish` to be called where it gives neither a tensor nor None, which says that Python has to
+    look. It is None where Python has to do all of it.
     """
 
     __slots__ = ("_native", "call", "entry", "grad_mode", "layouts", "looks", "native")

@@ -135,8 +135,10 @@ class _Pool:
 
     def _account(self, size: int) -> None:
         """Count bytes that are in use from now on, or, below 0, no more. With the lock held."""
-        live, peak = self.usage
-        self.usage[:] = live + size, max(peak, live + size)
+        usage = self.usage
+        usage[0] += size
+        if usage[0] > usage[1]:
+            usage[1] = usage[0]
 
     def home(self, size: int) -> list[_Block] | deque[_Block]:
         """Where a block of a class goes when it is freed."""

@@ -155,6 +155,7 @@ class Native:
         self._usage = (ctypes.c_int64 * 2).from_address(address("usage"))
         # Builtin functions may live until the interpreter has ended, so the code does.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        # Of (meta, strides, nbytes, memory.blocks(nbytes)): a tensor over new memory.
         self.new_tensor: Callable[[tuple[Any, tuple[int, ...], int, Any]], Any]
         self.new_tensor = self._function("py_new_tensor")
         account, make = self._function("py_account"), self._function("py_make_buffer")
