@@ -74,8 +74,10 @@ class Entry:
         owned = [(r, inputs[r.alias].tensor) for r in written if r.alias is not None]
         self._written_state = [tensor for _, tensor in owned if tensor is not None]
         self._written_others = [result for result, tensor in owned if tensor is None]
-        self._new_grads = [(k, r) for k, r in enumerate(captured.results) if r.role == "grad"]
-        self.commits = bool(written or self._new_grads or captured.cleared)
+        new = [(k, r.owner) for k, r in enumerate(captured.results) if r.role == "grad"]
+        self._new_grads = [(k, owner) for k, owner in new if isinstance(owner, Tensor)]
+        self._new_argument_grads = [(k, owner) for k, owner in new if isinstance(owner, int)]
+        self.commits = bool(written or new or captured.cleared)
         self._single = captured.returned[0] if captured.out_spec is LEAF else None
         # Whether a call is done when there are results, of which there is one.
         done = not self.commits and captured.backward is None and type(self._single) is int
@@ -217,9 +219,10 @@ class Entry:
             self._written(result, leaves, arguments)._storage.version += 1
         for owner in self.captured.cleared:
             _tensor(owner, leaves)._grad = None
-        for k, result in self._new_grads:
-            assert result.owner is not None
-            _tensor(result.owner, leaves)._grad = outputs[k]
+        for k, tensor in self._new_grads:
+            tensor._grad = outputs[k]
+        for k, index in self._new_argument_grads:
+            leaves[index]._grad = outputs[k]
 
     def _written(
         self, result: Result, leaves: Sequence[Tensor], arguments: Sequence[Tensor]
