@@ -51,13 +51,19 @@ class CompiledFunction(Generic[P, R]):
         self.compiles = 0
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        route = self._route
+        if route is not None and not kwargs:
+            if route.native is not None:
+                out = route.native(args)
+                if type(out) is Tensor:
+                    return out  # type: ignore[return-value]
+                if out is not None:  # else Python has to look
+                    return route.finish(args, args, out)
+            held = route.recognize(args)
+            if held is not None:
+                return route.run(args, held)
         if current_trace() is not None:
             return self._function(*args, **kwargs)
-        route = self._route
-        if route is not None and not kwargs and not self._checked:
-            pointers = route.recognize(args)
-            if pointers is not None:
-                return route.run(args, pointers)
         route, leaves = self._find_route(args, kwargs)
         self._route = route  # another thread may set its own at any time
         return route.run(leaves)
@@ -66,7 +72,7 @@ class CompiledFunction(Generic[P, R]):
         """The general way: a route for any arguments, and the tensors among these."""
         leaves: list[Any] = []
         spec = flatten((args, kwargs), leaves)
-        plain = not kwargs and all(isinstance(x, Tensor) for x in args)
+        plain = not self._checked and not kwargs and all(isinstance(x, Tensor) for x in args)
         leaves = [x if isinstance(x, Tensor) else _number(x) for x in leaves]
         for x in leaves:
             check_escape(x)

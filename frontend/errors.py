@@ -16,5 +16,10 @@ def run(call: Call, pointers: Sequence[int]) -> None:
     try:
         call.run(pointers)
     except KernelError as error:
-        kind = IndexError if error.message.startswith(_INDEX) else RuntimeError
-        raise located(kind(str(error))) from None
+        raise failure(error) from None
+
+
+def failure(error: KernelError) -> Exception:
+    """What users expect in place of a failed check."""
+    kind = IndexError if error.message.startswith(_INDEX) else RuntimeError
+    return located(kind(str(error)))

@@ -14,26 +14,26 @@ class _Mode(threading.local):
     enabled = True
 
 
-_mode = _Mode()
+grad_mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
     """Whether gradients are tracked in this thread."""
-    return _mode.enabled
+    return grad_mode.enabled
 
 
 class set_grad_enabled:
     """Context manager (or plain call) that switches gradient tracking on or off."""
 
     def __init__(self, mode: bool) -> None:
-        self._previous = _mode.enabled
-        _mode.enabled = bool(mode)
+        self._previous = grad_mode.enabled
+        grad_mode.enabled = bool(mode)
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *exc: object) -> None:
-        _mode.enabled = self._previous
+        grad_mode.enabled = self._previous
 
 
 class _GradContext:
@@ -43,11 +43,11 @@ class _GradContext:
         self._previous: list[bool] = []
 
     def __enter__(self) -> None:
-        self._previous.append(_mode.enabled)
-        _mode.enabled = self._value
+        self._previous.append(grad_mode.enabled)
+        grad_mode.enabled = self._value
 
     def __exit__(self, *exc: object) -> None:
-        _mode.enabled = self._previous.pop()
+        grad_mode.enabled = self._previous.pop()
 
     def __call__(self, function: F) -> F:
         context = type(self)

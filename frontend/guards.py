@@ -108,6 +108,10 @@ class Guards:
             self._epoch = epoch  # last, since other threads believe it
         return self._unchanged
 
+    def unchanged(self, epoch: int) -> bool:
+        """Whether modules and optimizers were found as they were in this epoch."""
+        return self._epoch == epoch and self._unchanged
+
     def _relevant(self, state: State) -> State:
         if not self.ignored:
             return state

@@ -21,13 +21,15 @@ from .capture import Captured, Number, Passed, Result, Returned, Viewed
 from .dispatch import apply
 from .driver import Program, compile_graph
 from .eager import contiguous
-from .errors import run
+from .errors import failure, run
 from .gradmode import is_grad_enabled, no_grad
 from .guards import Epoch
+from .nativecall import native_call
 from .overlap import refuse_written
 from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
+from .trace import current_trace
 from .traced import root
 
 # Of a new result: meta, strides, bytes; of state, which is written where it is: its input's index.
@@ -72,9 +74,16 @@ class Entry:
         owned = [(r, inputs[r.alias].tensor) for r in written if r.alias is not None]
         self._written_state = [tensor for _, tensor in owned if tensor is not None]
         self._written_others = [result for result, tensor in owned if tensor is None]
-        self._new_grads = [(k, r) for k, r in enumerate(captured.results) if r.role == "grad"]
-        self.commits = bool(written or self._new_grads or captured.cleared)
+        new = [(k, r.owner) for k, r in enumerate(captured.results) if r.role == "grad"]
+        self._new_grads = [(k, owner) for k, owner in new if isinstance(owner, Tensor)]
+        self._new_argument_grads = [(k, owner) for k, owner in new if isinstance(owner, int)]
+        self.commits = bool(written or new or captured.cleared)
         self._single = captured.returned[0] if captured.out_spec is LEAF else None
+        # Whether a call is done when there are results, of which there is one.
+        done = not self.commits and captured.backward is None and type(self._single) is int
+        self.single = done and len(captured.results) == 1
+        self.reads_gradients = bool(self._grads)
+        self.looks_closer = bool(captured.guards.data or self._grad_metas)
         self._guards = captured.size_guards
         # Where each size symbol is read: (argument, dimension).
         places: dict[str, tuple[int, int]] = {}
@@ -104,14 +113,14 @@ class Entry:
             return False
         if any(leaves[i]._storage is not storage for i, storage in self.captured.trace.shared):
             return False
-        return self._holds(leaves)
+        return self.holds(leaves)
 
     def fits(self, leaves: Sequence[Tensor], memory: set[int]) -> bool:
         """Whether that is so for arguments of known sizes, in storages of these ids."""
         self._look_at_state()
-        return memory.isdisjoint(self._memory) and self._holds(leaves)
+        return memory.isdisjoint(self._memory) and self.holds(leaves)
 
-    def _holds(self, leaves: Sequence[Tensor]) -> bool:
+    def holds(self, leaves: Sequence[Tensor]) -> bool:
         """Whether all that the program depends on besides its arguments is as it was."""
         if not self._state_fits or not self.captured.guards.hold():
             return False
@@ -120,6 +129,19 @@ class Entry:
             if (None if grad is None else grad._meta) != meta:
                 return False
         return True
+
+    @property
+    def others(self) -> list[Any]:
+        """The inputs that are no arguments: captured tensors, and what gives a number."""
+        rest = self.captured.inputs[len(self.captured.argument_metas) :]
+        return [e.getter if e.tensor is None else e.tensor for e in rest]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which all that is looked at only once in each was as it has to be; -1 if
+        it was not, or nobody looked."""
+        epoch, guards = self._epoch, self.captured.guards
+        return epoch if self._state_fits and guards.unchanged(epoch) else -1
 
     def _look_at_state(self) -> None:
         epoch = Epoch.value
@@ -143,9 +165,10 @@ class Entry:
             found = self._routes[sizes] = Route(self, sizes, leaves)
         return found
 
-    def arguments(self, leaves: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """The argument tensors as they are passed, and their addresses."""
-        keep: list[Tensor] = []
+    def arguments(self, leaves: Sequence[Tensor], held: list[Buffer]) -> tuple[Any, list[int]]:
+        """The argument tensors as they are passed, and their addresses. `held` receives what keeps
+        the memory alive, whatever becomes of the tensors."""
+        passed: list[Tensor] = []
         pointers: list[int] = []
         for x, given in zip(leaves, self.captured.inputs, strict=False):
             if not is_contiguous(x._sizes, x._strides):
@@ -154,22 +177,21 @@ class Entry:
                         f"argument {given.name} is written in place, so it must be contiguous"
                     )
                 x = contiguous(x)
-            keep.append(x)
-            pointers.append(x.data_ptr())
-        return keep, pointers
+            passed.append(x)
+            pointers.append(_hold(x, held))
+        return passed, pointers
 
-    def gather(self, leaves: Sequence[Tensor], keep: list[Tensor], pointers: list[int]) -> None:
+    def gather(self, leaves: Sequence[Tensor], held: list[Buffer], pointers: list[int]) -> None:
         """Add the addresses of all other inputs to those of the arguments."""
         pointers += [0] * (len(self.captured.inputs) - len(pointers))
         for i, tensor in self._state:
-            pointers[i] = tensor._storage.pointer  # type: ignore[union-attr]
+            pointers[i] = _hold(tensor, held)
         for i, owner in self._grads:
             grad = _tensor(owner, leaves)._grad
             assert grad is not None
             self._check_gradient(i, grad, leaves)
             aligned = grad if is_contiguous(grad._sizes, grad._strides) else contiguous(grad)
-            keep.append(aligned)
-            pointers[i] = aligned.data_ptr()
+            pointers[i] = _hold(aligned, held)
         for i, getter, slot in self._numbers:
             slot.value = getter()
             pointers[i] = ctypes.addressof(slot)
@@ -197,9 +219,10 @@ class Entry:
             self._written(result, leaves, arguments)._storage.version += 1
         for owner in self.captured.cleared:
             _tensor(owner, leaves)._grad = None
-        for k, result in self._new_grads:
-            assert result.owner is not None
-            _tensor(result.owner, leaves)._grad = outputs[k]
+        for k, tensor in self._new_grads:
+            tensor._grad = outputs[k]
+        for k, index in self._new_argument_grads:
+            leaves[index]._grad = outputs[k]
 
     def _written(
         self, result: Result, leaves: Sequence[Tensor], arguments: Sequence[Tensor]
@@ -249,37 +272,45 @@ class Entry:
 
 
 class Route:
-    """A program with its sizes filled in: what a call with such sizes does."""
+    """A program with its sizes filled in: what a call with such sizes does.
 
-    __slots__ = ("_call", "_grad_mode", "_layouts", "_looks", "entry")
+    `native`, called with the tuple of arguments, does what `recognize` and `run` do, and leaves
+    `finish` to be called where it gives neither a tensor nor None, which says that Python has to
+    look. It is None where Python has to do all of it.
+    """
+
+    __slots__ = ("_native", "call", "entry", "grad_mode", "layouts", "looks", "native")
 
     def __init__(self, entry: Entry, sizes: tuple[int, ...], leaves: Sequence[Tensor]) -> None:
         self.entry = entry
         # What `recognize` compares.
-        self._looks = [(x._meta, contiguous_strides(x._sizes), x._requires_grad) for x in leaves]
-        self._grad_mode = is_grad_enabled()
-        self._call = entry.program.prepare(sizes)
-        shapes = self._call.shapes[len(entry.captured.inputs) :]
+        self.looks = [(x._meta, contiguous_strides(x._sizes), x._requires_grad) for x in leaves]
+        self.grad_mode = is_grad_enabled()
+        self.call = entry.program.prepare(sizes)
+        shapes = self.call.shapes[len(entry.captured.inputs) :]
         results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
-        self._layouts = [
+        self.layouts = [
             _layout(meta, shape) if result.alias is None else result.alias
             for result, meta, shape in results
         ]
+        self._native = native_call(self)
+        self.native = None if self._native is None else self._native.function
 
-    def recognize(self, args: Sequence[Any]) -> list[int] | None:
-        """The addresses of the arguments of a call, none of them by name, that goes the same way
-        as the one that the route was made for. Where there are none, the general way may still
-        lead here."""
+    def recognize(self, args: Sequence[Any]) -> list[Buffer] | None:
+        """The memory of the arguments of a call, none of them by name, that goes the same way as
+        the one that the route was made for. Where there is none, the general way may still lead
+        here."""
         entry = self.entry
         if (
             not entry.plain
-            or len(args) != len(self._looks)
-            or self._grad_mode is not is_grad_enabled()
+            or len(args) != len(self.looks)
+            or self.grad_mode is not is_grad_enabled()
+            or current_trace() is not None
         ):
             return None
-        pointers: list[int] = []
+        buffers: list[Buffer] = []
         memory = set()
-        for x, (meta, strides, tracked) in zip(args, self._looks, strict=True):
+        for x, (meta, strides, tracked) in zip(args, self.looks, strict=True):
             if not isinstance(x, Tensor) or not isinstance(storage := x._storage, Storage):
                 return None
             if (
@@ -287,25 +318,28 @@ class Route:
                 or x._strides != strides
                 or x._offset
                 or x._requires_grad is not tracked
-                or storage.buffer is None
+                or (buffer := storage.buffer) is None
             ):
                 return None
-            pointers.append(storage.buffer.ptr)
+            buffers.append(buffer)
             memory.add(id(storage))
-        return pointers if len(memory) == len(args) and entry.fits(args, memory) else None
+        return buffers if len(memory) == len(args) and entry.fits(args, memory) else None
 
-    def run(self, leaves: Sequence[Any], pointers: list[int] | None = None) -> Any:
-        """Call the native code; returns what the function returned. `pointers` are the addresses
-        of the arguments, where these may be passed as they are."""
+    def run(self, leaves: Sequence[Any], held: list[Buffer] | None = None) -> Any:
+        """Call the native code; returns what the function returned. `held` is the memory of the
+        arguments, where these may be passed as they are."""
         entry = self.entry
-        if pointers is None:
-            keep, pointers = entry.arguments(leaves)
+        if self._native is not None:
+            self._native.believe(entry.epoch)  # the call was found to fit
+        if held is None:
+            held = []
+            arguments, pointers = entry.arguments(leaves, held)
         else:
-            keep = list(leaves)
+            arguments, pointers = leaves, [buffer.ptr for buffer in held]
         if entry.more:
-            entry.gather(leaves, keep, pointers)
+            entry.gather(leaves, held, pointers)
         outputs: list[Any] = []
-        for layout in self._layouts:
+        for layout in self.layouts:
             if isinstance(layout, int):
                 pointers.append(pointers[layout])
                 outputs.append(None)
@@ -314,9 +348,17 @@ class Route:
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
-        run(self._call, pointers)
+        run(self.call, pointers)
+        return self.finish(leaves, arguments, outputs)
+
+    def finish(self, leaves: Sequence[Any], arguments: Sequence[Any], outputs: Any) -> Any:
+        """What follows the native code: state, gradients, and what the function returned.
+        `outputs` is the status where it is not 0."""
+        entry = self.entry
+        if isinstance(outputs, int):
+            raise failure(self.call.failure(outputs))
         if entry.commits:
-            entry.commit(leaves, keep, outputs)
+            entry.commit(leaves, arguments, outputs)
         out = entry.returned(leaves, outputs)
         if entry.captured.backward is not None:
             from .joint import attach
@@ -332,6 +374,13 @@ def _look(x: Tensor) -> tuple[TensorMeta, tuple[int, ...], bool]:
 
 def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:
     return meta.with_shape(shape), contiguous_strides(shape), meta.dtype.itemsize * prod(shape)
+
+
+def _hold(x: Tensor, held: list[Buffer]) -> int:
+    """The address of a tensor's first element, in memory that is held from now on."""
+    memory = x._concrete_storage("data_ptr()").memory
+    held.append(memory)
+    return memory.ptr + x._offset * x._meta.dtype.itemsize
 
 
 def _tensor(owner: Tensor | int, leaves: Sequence[Tensor]) -> Tensor:

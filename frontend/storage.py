@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..ir.dtype import DType
 from ..ir.errors import runtime_error
 from ..ir.sym import less, same
+from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
+
+if TYPE_CHECKING:
+    from .traced import TracedStorage
 
 Ints = tuple[int, ...]
 
@@ -28,10 +32,29 @@ class Storage:
         self.version = self.rebased = 0
 
     @property
-    def pointer(self) -> int:
-        if self.buffer is None:
+    def memory(self) -> Buffer:
+        """The buffer of what is no meta tensor."""
+        buffer = self.buffer
+        if buffer is None:
             raise runtime_error("a meta tensor has no data")
-        return self.buffer.ptr
+        return buffer
+
+    @property
+    def pointer(self) -> int:
+        """The address of the memory, which it does not keep alive."""
+        return self.memory.ptr
+
+
+class Fields:
+    """What every tensor has, at places where native code finds it."""
+
+    __slots__ = ("_meta", "_offset", "_requires_grad", "_storage", "_strides")
+
+    _meta: TensorMeta
+    _storage: Storage | TracedStorage
+    _strides: Ints
+    _offset: int
+    _requires_grad: bool
 
 
 def contiguous_strides(shape: Sequence[Any]) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from ..ir.ops._common import normalize_dim
 from ..ir.types import TensorMeta
 from .guards import Epoch
 from .methods import Methods
-from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
+from .storage import Fields, Ints, Storage, as_numpy, contiguous_strides, is_contiguous
 from .symint import Size, wrap
 
 if TYPE_CHECKING:
@@ -28,19 +28,14 @@ if TYPE_CHECKING:
     from .traced import TracedStorage, ViewStep
 
 
-class Tensor(Methods):
+class Tensor(Fields, Methods):
     """A multi-dimensional array of one dtype on one device, made by `calque.tensor` and others."""
 
-    _meta: TensorMeta
-    _storage: Storage | TracedStorage
-    _strides: Ints
     # What most tensors do not have is the class's, which makes them quicker to make.
-    _offset: int = 0
     _chain: tuple[ViewStep, ...] = ()
     _base: Tensor | None = None
     _view: tuple[type[Op], dict[str, Any]] | None = None
     _seen: int = 0  # of a view: how many of its storage's `rebased` it knows; -1 for detached ones
-    _requires_grad: bool = False
     _grad: Tensor | None = None
     _grad_fn: GradNode | None = None
     _output: int = 0
@@ -58,8 +53,8 @@ class Tensor(Methods):
         self._meta = meta
         self._storage = storage
         self._strides = contiguous_strides(self._sizes) if strides is None else strides
-        if offset:
-            self._offset = offset
+        self._offset = offset
+        self._requires_grad = False
         return self
 
     def _again(self, meta: TensorMeta | None = None) -> Tensor:
@@ -83,6 +78,8 @@ class Tensor(Methods):
     def _blank(cls, meta: TensorMeta) -> Tensor:
         self = object.__new__(cls)
         self._meta = meta
+        self._offset = 0
+        self._requires_grad = False
         return self
 
     # ---- what operators ask ---------------------------------------------------------------

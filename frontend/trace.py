@@ -73,7 +73,7 @@ class Trace:
         self._constants: dict[Any, SSAValue] = {}
 
     def __enter__(self) -> Trace:
-        _state.stack = [*_stack(), self]
+        tracing.stack = (*tracing.stack, self)
         self.env.__enter__()
         self.builder.__enter__()
         return self
@@ -83,7 +83,7 @@ class Trace:
             located(exc[1])
         self.builder.__exit__(*exc)
         self.env.__exit__(*exc)
-        _state.stack = _stack()[:-1]
+        tracing.stack = tracing.stack[:-1]
         self.closed = True
 
     # ---- inputs ---------------------------------------------------------------------------
@@ -381,19 +381,15 @@ class Trace:
 
 
 class _State(threading.local):
-    stack: list[Trace | None] = []
+    stack: tuple[Trace | None, ...] = ()  # the empty one, of which Python has one, outside
 
 
-_state = _State()
-
-
-def _stack() -> list[Trace | None]:
-    return _state.stack
+tracing = _State()
 
 
 def current_trace() -> Trace | None:
     """The innermost trace of this thread, None where operations run at once."""
-    stack = _state.stack
+    stack = tracing.stack
     return stack[-1] if stack else None
 
 
@@ -401,7 +397,7 @@ class untraced:
     """Run operations at once although a trace is active (to create optimizer state, say)."""
 
     def __enter__(self) -> None:
-        _state.stack = [*_stack(), None]
+        tracing.stack = (*tracing.stack, None)
 
     def __exit__(self, *exc: object) -> None:
-        _state.stack = _stack()[:-1]
+        tracing.stack = tracing.stack[:-1]

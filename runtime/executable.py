@@ -194,7 +194,27 @@ class Call:
         finally:
             give_back(arena)
         if status:
-            raise program.failure(status)
+            raise self.failure(status)
+
+    def failure(self, status: int) -> KernelError:
+        """What a status other than 0 says."""
+        return self._program.failure(status)
+
+    def native(self) -> tuple[int, int, int, int, int, int]:
+        """What calls the program besides `run`: the addresses of the program and of the sizes;
+        bytes of the arena, of arena and scratch, and more for each worker; and the address of the
+        number of workers. They are valid as long as the call lives."""
+        program = self._program
+        if program.artifact.scalars:
+            raise TypeError("a program that takes scalars is called by run()")
+        return (
+            program.library.address(program.artifact.entry),
+            ctypes.cast(ctypes.c_char_p(self._sizes), ctypes.c_void_p).value or 0,
+            self._scratch_at,
+            self._bytes,
+            program.thread_scratch,
+            ctypes.addressof(program.workers),
+        )
 
     @property
     def scratch_bytes(self) -> int:

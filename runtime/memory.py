@@ -8,7 +8,9 @@ the system, which `stats().system_allocations` lets tests assert.
 Threads: any thread may allocate and free. A `Buffer` is freed wherever its last reference happens
 to go away, which may be a garbage collection or a signal handler in the middle of an allocation
 by the same thread. So freeing takes no lock: it appends to a queue, which is atomic, and the next
-allocation collects the queue.
+allocation collects the queue. Where native code counts (`count_natively`), and does so atomically,
+blocks without a mapping of their own skip the queue: they go straight to the list of their class,
+and come from it without the lock.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import mmap
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -104,7 +106,11 @@ class _Pool:
         self.freed: deque[_Block] = deque()  # by any thread, not collected yet
         self.free: dict[int, list[_Block]] = {}
         self.cursor = self.end = 0  # what is left of the newest area
-        self.made = self.live = self.peak = self.reserved = self.cached_large = 0
+        self.made = self.reserved = self.cached_large = 0
+        self.usage = (ctypes.c_int64 * 2)()  # bytes in use, and the most there were
+        self.account: Callable[[int], None] = self._account
+        # Makes a buffer of some bytes from a list of blocks, where native code counts.
+        self.make: Callable[[int, list[_Block]], Buffer] | None = None
         memory = _physical_memory()
         self.cache_limit = min(memory, memory_limit() or memory) // 4
 
@@ -124,10 +130,21 @@ class _Pool:
             if self.freed:
                 self._collect()
             block = self._take(size) or self._near_fit(size) or self._make(size)
-            self.live += block.size
-            if self.live > self.peak:
-                self.peak = self.live
+            self.account(block.size)
             return block
+
+    def _account(self, size: int) -> None:
+        """Count bytes that are in use from now on, or, below 0, no more. With the lock held."""
+        usage = self.usage
+        usage[0] += size
+        if usage[0] > usage[1]:
+            usage[1] = usage[0]
+
+    def home(self, size: int) -> list[_Block] | deque[_Block]:
+        """Where a block of a class goes when it is freed."""
+        if self.make is None or size > _OWN_MAPPING:
+            return self.freed
+        return self.free.setdefault(size, [])
 
     def _collect(self) -> None:
         """Puts the blocks that were freed meanwhile on their lists."""
@@ -137,7 +154,7 @@ class _Pool:
                 block = freed.popleft()
             except IndexError:
                 return  # an allocation in the midst of this one was faster
-            self.live -= block.size
+            self.account(-block.size)
             if block.mapping is not None:
                 if self.cached_large + block.size > self.cache_limit:
                     self._unmap(block)
@@ -188,7 +205,7 @@ class _Pool:
             return _map(size)
         except (OSError, OverflowError) as error:
             raise OutOfMemory(
-                f"cannot allocate {size} bytes; {self.live} bytes are in use"
+                f"cannot allocate {size} bytes; {self.usage[0]} bytes are in use"
             ) from error
 
     def _unmap(self, block: _Block) -> None:
@@ -199,22 +216,48 @@ class _Pool:
     def trim(self) -> None:
         with self.lock:
             self._collect()
-            for size in [s for s in self.free if s > _OWN_MAPPING]:
+            for size in [s for s in sorted(self.free) if s > _OWN_MAPPING]:
                 while (block := self._take(size)) is not None:
                     self._unmap(block)
 
     def stats(self) -> Stats:
         with self.lock:
             self._collect()
-            return Stats(self.made, self.live, self.peak, self.reserved)
+            live, peak = self.usage
+            return Stats(self.made, live, peak, self.reserved)
 
     def reset_peak(self) -> None:
         with self.lock:
             self._collect()
-            self.peak = self.live
+            self.usage[1] = self.usage[0]
 
 
 _pool = _Pool()
+
+
+def count_natively(
+    usage: ctypes.Array[ctypes.c_int64],
+    account: Callable[[int], None],
+    make: Callable[[int, list[_Block]], Buffer],
+    release: Any,
+) -> None:
+    """Let native code count what is in use, in `usage`, by `account`, which does what
+    `_Pool._account` does; make buffers of free blocks; and free them by `release`, which does what
+    `Buffer.__del__` does, and counts what it adds to a list.
+    """
+    with _pool.lock:
+        _pool._collect()
+        usage[:] = _pool.usage[:]
+        _pool.usage, _pool.account = usage, account
+        Buffer.__del__ = release
+        _pool.make = make
+
+
+def blocks(nbytes: int) -> list[Any] | None:
+    """The free blocks that serve `nbytes`, for native code to take from; None for large ones, and
+    where nothing counts natively."""
+    home = _pool.home(size_class(nbytes))
+    return home if isinstance(home, list) else None
 
 
 def stats() -> Stats:
@@ -229,7 +272,7 @@ def reset_peak() -> None:
 
 def trim() -> None:
     """Gives the unused blocks above 16 MiB back to the system."""
-    _arenas.clear()
+    arenas.clear()
     _pool.trim()
 
 
@@ -252,10 +295,14 @@ class Buffer:
     @classmethod
     def empty(cls, nbytes: int) -> Buffer:
         """Memory with arbitrary contents. OutOfMemory if the system has none left."""
+        if _pool.make is not None and 0 <= nbytes <= _OWN_MAPPING:
+            free = _pool.free.get(size_class(nbytes))
+            if free:
+                return _pool.make(nbytes, free)
         block = _pool.allocate(nbytes)
         self = object.__new__(cls)
         self._block = block
-        self._freed = _pool.freed
+        self._freed = _pool.home(block.size)
         self._owner = None
         self.ptr = block.ptr
         self.nbytes = nbytes
@@ -327,7 +374,7 @@ def lease(nbytes: int) -> Buffer:
     Concurrent and nested leases get different arenas. The contents are arbitrary.
     """
     try:
-        buffer = _arenas.pop()  # the one given back last: its memory is warm
+        buffer = arenas.pop()  # the one given back last: its memory is warm
     except IndexError:
         return Buffer.empty(nbytes)
     if buffer.nbytes >= nbytes:
@@ -338,11 +385,11 @@ def lease(nbytes: int) -> Buffer:
 
 def give_back(arena: Buffer) -> None:
     """End a lease."""
-    _arenas.append(arena)
+    arenas.append(arena)
 
 
 # Arenas that wait for the next call; list operations are atomic, so it needs no lock.
-_arenas: list[Buffer] = []
+arenas: list[Buffer] = []
 
 
 if hasattr(os, "register_at_fork"):

@@ -21,11 +21,8 @@ import platform
 import sys
 import threading
 from functools import lru_cache
-from pathlib import Path
 
-import llvmlite.binding as llvm
-
-from . import cache, jit
+from . import jit, llvmtext
 from .cgroup import cpu_quota
 
 MAX_THREADS = 1024  # the workers that pool.ll has room for
@@ -67,29 +64,14 @@ def supported() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64" and sys.maxsize == 2**63 - 1
 
 
-def _compile(text: str) -> bytes:
-    """Object code of LLVM IR for any processor of the platform's kind."""
-    triple = llvm.get_default_triple()
-    key = cache.key("object", text, triple, ".".join(map(str, llvm.llvm_version_info)))
-    disk = cache.default()
-    code = disk.get(key)
-    if code is None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_triple(triple).create_target_machine(opt=2, jit=True)
-        code = machine.emit_object(llvm.parse_assembly(text, context=llvm.create_context()))
-        disk.put(key, code)
-    return code
-
-
 class _Pool:
     """The loaded pool. There is one, from its first use to the end of the process."""
 
     def __init__(self, threads: int) -> None:
         text = _SERIAL
         if supported():
-            text = Path(__file__).with_name("pool.ll").read_text(encoding="utf-8")
-        code = _compile(text)
+            text = llvmtext.source("pool.ll")
+        code = llvmtext.compiled(text)
         process = ctypes.CDLL(None)
         addresses = {
             name: ctypes.cast(process[name], ctypes.c_void_p).value or 0

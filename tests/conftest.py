@@ -10,3 +10,11 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled kernels below `.pytest_cache`, not in the user's cache."""
     os.environ.setdefault("CALQUE_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "calque"))
+
+
+@pytest.fixture(params=["native", "python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Functions compiled meanwhile are called through the native entry, or without one."""
+    if request.param == "python":
+        monkeypatch.setattr("calque.frontend.specialize.native_call", lambda route: None)
+    return request.param

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..creation import empty_concrete
 from ..gradmode import no_grad
 from ..inplace import copy_
+from ..storage import Fields
 from ..tensor import Tensor
 from ..trace import untraced
 
@@ -19,8 +20,9 @@ class Parameter(Tensor):
             else:
                 source = copy_(empty_concrete(data._meta), data)
             self = object.__new__(cls)
-            for name, value in vars(source).items():
-                object.__setattr__(self, name, value)
+            for name in (*Fields.__slots__, *vars(source)):
+                if hasattr(source, name):  # a traced tensor has no strides
+                    setattr(self, name, getattr(source, name))
         self._requires_grad = requires_grad
         return self
 

@@ -14,6 +14,8 @@ from calque.frontend.compile import CompiledFunction
 from calque.optim import SGD, AdamW
 from calque.runtime import memory
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def rand(*shape: int, seed: int = 0) -> calque.Tensor:
     data = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

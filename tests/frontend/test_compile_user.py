@@ -12,6 +12,8 @@ import calque
 import calque.nn as nn
 import calque.nn.functional as F
 
+pytestmark = pytest.mark.usefixtures("way")
+
 C = calque.compile
 
 

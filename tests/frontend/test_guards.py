@@ -12,6 +12,8 @@ import calque
 import calque.nn as nn
 from calque.autograd import Function
 
+pytestmark = pytest.mark.usefixtures("way")
+
 scale = 2.0
 shift = 1
 weights = [calque.ones(2)]

@@ -9,6 +9,8 @@ import pytest
 import calque
 import calque.nn as nn
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def test_a_view_keeps_the_memory_that_it_had() -> None:
     base = calque.ones(3)

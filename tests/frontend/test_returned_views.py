@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import calque
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 def test_a_write_to_a_returned_view_is_one_to_the_argument() -> None:

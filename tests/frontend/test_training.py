@@ -14,6 +14,8 @@ import calque.nn as nn
 import calque.nn.functional as F
 from calque import Tensor, optim
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 class Block(nn.Module):
     """Attention written by hand, as in small GPTs, with its mask as a buffer."""

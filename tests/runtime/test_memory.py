@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,3 +242,23 @@ def test_a_forked_child_has_memory_of_its_own() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert numbers.tolist() == [1] * 8
+
+
+@pytest.mark.skipif("CALQUE_COUNTED" in os.environ, reason="this is what is asked for")
+@pytest.mark.parametrize("counted", ["python", "native"])
+def test_all_of_it_whoever_counts(counted: str) -> None:
+    code = f"""
+import pytest, sys
+from calque.frontend.nativecall import native_code
+native_code()
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ
+        | {"CALQUE_COUNTED": counted, "CALQUE_NATIVE_ENTRY": str(int(counted == "native"))},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout

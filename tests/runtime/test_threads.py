@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from calque.runtime import cache, jit, threads
+from calque.runtime import cache, jit, llvmtext, threads
 from calque.runtime.artifact import Artifact, KernelObject, ParamSpec
 from calque.runtime.executable import Executable
 from llvmtext import compile_text
@@ -424,8 +424,8 @@ def test_executables_use_the_pool() -> None:
 def test_the_cached_object_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CALQUE_CACHE", raising=False)
     monkeypatch.setenv("CALQUE_CACHE_DIR", str(tmp_path))
-    code = threads._compile(threads._SERIAL)
+    code = llvmtext.compiled(threads._SERIAL)
     for path in (p for p in tmp_path.rglob("*") if p.is_file()):
         path.write_bytes(path.read_bytes()[:-1])
-    assert threads._compile(threads._SERIAL) == code
+    assert llvmtext.compiled(threads._SERIAL) == code
     assert cache.default().root == tmp_path

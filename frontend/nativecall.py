@@ -1,0 +1,51 @@
+"""The native entry of a route: it looks at what `Route.recognize` does, and runs the program."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ..runtime import native
+from .gradmode import grad_mode
+from .guards import Epoch
+from .nn.parameter import Parameter
+from .storage import Storage
+from .tensor import Tensor
+from .trace import tracing
+
+if TYPE_CHECKING:
+    from .specialize import Route
+
+
+@cache
+def native_code() -> native.Native | None:
+    """The native code for tensors, None where Python has to do without it."""
+    return native.load(Tensor, Parameter, Storage)
+
+
+def native_call(route: Route) -> native.NativeCall | None:
+    """The native call of a route, which believes nothing yet; None where Python has to do it."""
+    entry = route.entry
+    code = native_code()
+    if code is None or not entry.plain or entry.reads_gradients:
+        return None
+    guards = entry.captured.guards
+    conditions = [
+        native.Condition(grad_mode, "enabled", route.grad_mode),
+        native.Condition(tracing, "stack", ()),
+    ]
+    check = entry.holds if entry.looks_closer else None
+    if check is None:
+        conditions += [native.Condition(read, None, value) for read, value, _ in guards.names]
+    conduct = native.Conduct(
+        arguments=route.looks,
+        epochs=Epoch,
+        epoch="value",
+        conditions=conditions,
+        check=check,
+        inputs=entry.others,
+        layouts=route.layouts,
+        single=entry.single,
+        call=route.call,
+    )
+    return code.prepare(conduct)
