@@ -17,6 +17,7 @@ from ..ir.autodiff import gradients
 from ..ir.errors import runtime_error
 from ..ir.op import Node, Op
 from ..ir.ops._common import sizes
+from ..ir.ops.casting import Detach
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
 from .dispatch import Stale
@@ -184,11 +185,12 @@ def record(
     """Leave a node on the tape where a gradient can flow."""
     if not is_grad_enabled():
         return
+    tracked = False
     for x in operands:
-        refresh(x)
-    if not any(x._requires_grad for x in operands):
-        return
-    if op.name == "calque.detach" or not any(r.dtype.is_floating_point for r in results):
+        if x._base is not None:
+            refresh(x)
+        tracked = tracked or x._requires_grad
+    if not tracked or op is Detach or not any(r.dtype.is_floating_point for r in results):
         return
     node = GradNode(op, operands, attrs, results)
     for i, result in enumerate(results):

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from ..ir.dtype import from_numpy
 from ..ir.op import Op, infer
 from ..ir.ops._common import check_devices
 from ..ir.ops.casting import Detach
 from ..ir.ops.creation import Constant
 from ..ir.ops.elementwise import Elementwise
-from ..ir.ops.view import View
-from ..ir.types import TensorMeta
+from ..ir.ops.view import BroadcastTo, View
+from ..ir.types import Shape, TensorMeta
 from ..runtime.memory import Buffer
 from . import strided
-from .creation import empty_concrete, from_array
+from .creation import empty_concrete, from_array, layout
 from .eager_programs import prepared
 from .errors import run
 from .gradmode import is_grad_enabled
-from .storage import Ints, Storage, contiguous_strides, is_contiguous, view_geometry
+from .storage import Ints, Storage, is_contiguous, view_geometry
 from .tensor import Tensor
 
 Route: TypeAlias = Callable[[Sequence[Tensor], dict[str, Any]], list[Tensor]]
@@ -41,7 +45,7 @@ def execute(op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any]) -> 
     """Run an operator on concrete tensors now."""
     if op is Constant:
         return [from_array(attrs["value"], attrs["device"])]
-    key = (op, *attrs.items(), *[(x._meta, x._strides) for x in operands])
+    key = (op, *attrs.items(), *map(_look, operands))
     route = _routes.get(key)
     if route is None:
         route = _route(op, operands, attrs)
@@ -49,6 +53,26 @@ def execute(op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any]) -> 
             _routes.clear()
         _routes[key] = route
     return route(operands, attrs)
+
+
+def _look(x: Tensor) -> tuple[Any, ...]:
+    """What a tensor looks like. Not its meta, which Python would have to compare."""
+    m = x._meta
+    return m.shape, m.dtype, m.device, x._strides
+
+
+def filled(array: np.ndarray, shape: Shape, device: str) -> Tensor:
+    """A number, repeated: what `from_array` and `broadcast_to` make of it."""
+    scalar = _scalar(array.dtype, device)
+    out = empty_concrete(scalar)
+    if device != "meta":
+        ctypes.memmove(out._storage.pointer, array.tobytes(), array.itemsize)  # type: ignore[union-attr]
+    return execute(BroadcastTo, (out,), {"shape": shape})[0] if shape else out
+
+
+@cache
+def _scalar(dtype: np.dtype, device: str) -> TensorMeta:
+    return TensorMeta((), from_numpy(dtype), device)
 
 
 def _route(op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any]) -> Route:
@@ -94,7 +118,6 @@ def _computing(
     op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], results: Sequence[TensorMeta]
 ) -> Route:
     """The route of an operator that has a program."""
-    made = [(m, contiguous_strides(m.shape), prod(m.shape) * m.dtype.itemsize) for m in results]  # type: ignore[arg-type]
     if issubclass(op, Elementwise) and 0 in results[0].shape:
         return lambda operands, attrs: [empty_concrete(m) for m in results]
     shapes = _readable(op, operands, results[0])
@@ -105,6 +128,7 @@ def _computing(
     ]
     call = prepared(op, metas, attrs, results[0])
     widths = [m.dtype.itemsize for m in metas]
+    made = [(m, *layout(m)) for m in results]
 
     def compute(operands: Sequence[Any], attrs: dict[str, Any]) -> list[Tensor]:
         if copied:

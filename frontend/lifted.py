@@ -26,13 +26,14 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
     """`function` for a Python operator; NotImplemented for what no tensor can be combined with."""
     weak = False
     for x in operands:
-        if is_weak(x):
+        if getattr(x, "__calque_weak__", False):
             weak = True
         elif not (hasattr(x, "__calque_meta__") or isinstance(x, _PLAIN)):
             return NotImplemented
-    operands = tuple(adopted(operands))
-    if weak and all(is_weak(x) or is_number(x) or isinstance(x, SymInt) for x in operands):
-        return _number(function, operands)
+    if weak:
+        operands = tuple(adopted(operands))
+        if all(is_weak(x) or is_number(x) or isinstance(x, SymInt) for x in operands):
+            return _number(function, operands)
     return function(*operands)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from ..ir.dtype import DType
 from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
 from ..ir.ops._common import normalize_dim
-from ..ir.types import TensorMeta
+from ..ir.types import Shape, TensorMeta
 from .guards import Epoch
 from .methods import Methods
 from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
@@ -89,15 +91,16 @@ class Tensor(Methods):
 
     @staticmethod
     def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        from .dispatch import apply
-
-        return apply(op, operands, attrs)
+        return _dispatch().apply(op, operands, attrs)
 
     @staticmethod
     def __calque_array__(array: np.ndarray) -> Tensor:
         from .dispatch import tensor_of
 
         return tensor_of(array)
+
+    def __calque_full__(self, array: np.ndarray, shape: Shape) -> Tensor:
+        return _dispatch().filled(array, shape, self)
 
     def __calque_meta__(self) -> TensorMeta:
         return self._meta
@@ -390,6 +393,13 @@ class Tensor(Methods):
         self._base = self._view = None
         self._storage, self._strides = value._storage, value._strides
         self._offset, self._meta = value._offset, value._meta
+
+
+@cache  # an import takes as long as half an operation
+def _dispatch() -> ModuleType:
+    from . import dispatch
+
+    return dispatch
 
 
 def _rebuild(cls: type, data: bytes, dtype: DType, shape: Ints, requires_grad: bool) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,9 +36,12 @@ def adopted(operands: Sequence[Any]) -> Sequence[Any]:
     So are arrays without dimensions. Where all are NumPy's or numbers they stay as they are:
     references compute with them.
     """
-    if not any(isinstance(x, _NUMPY) for x in operands) or _of_tensors(operands) is None:
-        return operands
-    return [x.item() if isinstance(x, _NUMPY) and not x.ndim else x for x in operands]
+    for x in operands:
+        if isinstance(x, _NUMPY):
+            if _of_tensors(operands) is None:
+                return operands
+            return [x.item() if isinstance(x, _NUMPY) and not x.ndim else x for x in operands]
+    return operands
 
 
 def _of_tensors(operands: Sequence[Any]) -> Any:
@@ -108,66 +112,112 @@ def result_type(*operands: Value | Number) -> DType:
     Dimensioned tensors outrank 0-d tensors, and those outrank numbers, within a category.
     A tensor that stands for a number is one.
     """
-    dims: DType | None = None
-    zeros: DType | None = None
-    numbers: list[Number] = []
-    for x in adopted(operands):
-        if is_number(x):
-            numbers.append(x)
-            continue
-        if is_weak(x):
-            numbers.append(0.0)
-            continue
-        m = meta(x)
-        if m.rank:
-            dims = m.dtype if dims is None else dt.promote(dims, m.dtype)
-        else:
-            zeros = m.dtype if zeros is None else dt.promote(zeros, m.dtype)
-    if dims is not None and zeros is not None:
-        result = dims if dt.category(dims) >= dt.category(zeros) else dt.promote(dims, zeros)
-    else:
-        result = dims if dims is not None else zeros
-    for n in numbers:
-        result = dt.weak(n) if result is None else dt.promote_weak(result, n)
-    assert result is not None
-    return result
+    operands = tuple(adopted(operands))
+    return _promote(operands, _metas(operands))
 
 
 def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[Value]:
     """Operands brought to the given dtypes and one shape, Python numbers made constants."""
-    from .creation import constant
-    from .elementwise import cast
-    from .view import broadcast_to
-
-    operands = adopted(operands)
-    if (
-        any(isinstance(x, np.ndarray) for x in operands)
-        and (one := _of_tensors(operands)) is not None
-    ):
-        made: Any = getattr(one, "__calque_array__", lambda x: constant(x, one))
-        operands = [made(x) if isinstance(x, np.ndarray) else x for x in operands]
-    tensors = [x for x in operands if not is_number(x)]
-    metas = [meta(x) for x in tensors]
-    first = metas[0]
-    if len(tensors) == len(operands) and all(
-        m is first or (m.shape == first.shape and m.device == first.device) for m in metas
-    ):
-        return [cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
-    # A 0-d CPU tensor goes with tensors of any device, as a number would.
-    check_devices([m for m in metas if m.rank or m.device != "cpu"])
-    shape = broadcast_shapes(*(m.shape for m in metas))
-    like = max(tensors, key=lambda x: meta(x).rank)
-    out: list[Value] = []
-    for x, dtype in zip(operands, dtypes, strict=True):
-        made = constant(np.asarray(x, dtype.numpy), like) if is_number(x) else cast(x, dtype)
-        out.append(broadcast_to(made, shape))
-    return out
+    operands = _among_tensors(operands)
+    return _spread(operands, _metas(operands), dtypes)
 
 
 def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = None) -> Value:
     """Apply a strict elementwise operator with promotion and broadcasting."""
-    dtype = result_type(*operands) if dtype is None else dtype
-    return bind(op, spread(operands, [dtype] * len(operands)))
+    found = _among_tensors(operands)
+    metas = _metas(found)
+    first = metas[0]
+    if first is not None and first.shape and dtype in (None, first.dtype):
+        for m in metas:
+            if m is not first and m != first:
+                break
+        else:
+            return bind(op, found)
+    dtype = _promote(found, metas) if dtype is None else dtype
+    return bind(op, _spread(found, metas, [dtype] * len(found)))
+
+
+def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
+    """`adopted` operands whose NumPy arrays are tensors, if tensors are met."""
+    for x in operands:
+        if isinstance(x, _NUMPY):
+            break
+    else:
+        return operands
+    one = _of_tensors(operands)
+    if one is None:
+        return operands
+    made: Any = getattr(one, "__calque_array__", lambda x: _makers()[-1](x, one))
+    return [made(x) if isinstance(x, np.ndarray) else x for x in adopted(operands)]
+
+
+def _metas(operands: Sequence[Value | Number]) -> list[TensorMeta | None]:
+    """The metas of tensors, None for numbers."""
+    return [None if is_number(x) else meta(x) for x in operands]
+
+
+def _promote(operands: Sequence[Value | Number], metas: Sequence[TensorMeta | None]) -> DType:
+    looks: list[tuple[DType, int]] = []
+    for x, m in zip(operands, metas, strict=True):
+        if m is None:
+            looks.append((dt.weak(x), _NUMBER))
+        elif m.shape:
+            looks.append((m.dtype, _DIMENSIONED))
+        else:
+            looks.append((dt.weak(0.0), _NUMBER) if is_weak(x) else (m.dtype, _SCALAR))
+    return _promoted(tuple(looks))
+
+
+_DIMENSIONED, _SCALAR, _NUMBER = range(3)  # as they outrank each other
+
+
+@lru_cache(maxsize=4096)
+def _promoted(operands: tuple[tuple[DType, int], ...]) -> DType:
+    found: DType | None = None
+    for rank in (_DIMENSIONED, _SCALAR, _NUMBER):
+        dtypes = [dtype for dtype, of in operands if of == rank]
+        if dtypes:
+            dtype = reduce(dt.promote, dtypes)
+            if found is None or dt.category(dtype) > dt.category(found):
+                found = dtype
+    assert found is not None
+    return found
+
+
+def _spread(
+    operands: Sequence[Value | Number],
+    metas: Sequence[TensorMeta | None],
+    dtypes: Sequence[DType],
+) -> list[Value]:
+    tensors = [(x, m) for x, m in zip(operands, metas, strict=True) if m is not None]
+    like, first = tensors[0]
+    shape = first.shape
+    for _, m in tensors:
+        if m is not first and (m.shape != shape or m.device != first.device):
+            # A 0-d CPU tensor goes with tensors of any device, as a number would.
+            check_devices([m for _, m in tensors if m.rank or m.device != "cpu"])
+            shape = broadcast_shapes(*[m.shape for _, m in tensors])
+            like, _ = max(tensors, key=lambda pair: pair[1].rank)
+            break
+    full, cast, broadcast_to, _ = _makers()
+    out: list[Value] = []
+    for x, m, dtype in zip(operands, metas, dtypes, strict=True):
+        if m is None:
+            out.append(full(shape, x, dtype, like))
+            continue
+        if m.dtype is not dtype:
+            x = cast(x, dtype)
+        out.append(x if m.shape == shape else broadcast_to(x, shape))
+    return out
+
+
+@cache
+def _makers() -> tuple[Callable[..., Value], ...]:
+    from .creation import constant, full
+    from .elementwise import cast
+    from .view import broadcast_to
+
+    return full, cast, broadcast_to, constant
 
 
 def normalize_dim(dim: int, rank: int) -> int:

@@ -118,7 +118,11 @@ def full(shape: Sequence[Dim], value: bool | int | float, dtype: DType, like: Va
     """A tensor filled with one value: a broadcast constant, so it takes no memory."""
     from .view import broadcast_to
 
-    return broadcast_to(constant(np.asarray(value, dtype.numpy), like), shape)
+    array = np.asarray(value, dtype.numpy)
+    made = getattr(like, "__calque_full__", None)
+    if made is not None:
+        return made(array, tuple(shape))
+    return broadcast_to(constant(array, like), shape)
 
 
 def full_like(x: Value, value: bool | int | float, dtype: DType | None = None) -> Value:
