@@ -62,11 +62,13 @@ def _look(x: Tensor) -> tuple[Any, ...]:
 
 
 def filled(array: np.ndarray, shape: Shape, device: str) -> Tensor:
-    """A number, repeated: what `from_array` and `broadcast_to` make of it."""
-    scalar = _scalar(array.dtype, device)
-    out = empty_concrete(scalar)
-    if device != "meta":
-        ctypes.memmove(out._storage.pointer, array.tobytes(), array.itemsize)  # type: ignore[union-attr]
+    """The number that an array without dimensions holds, repeated."""
+    if device == "meta":
+        buffer = None
+    else:
+        buffer = Buffer.empty(array.itemsize)
+        ctypes.memmove(buffer.ptr, array.tobytes(), array.itemsize)
+    out = Tensor._concrete(Storage(buffer), _scalar(array.dtype, device), ())
     return execute(BroadcastTo, (out,), {"shape": shape})[0] if shape else out
 
 

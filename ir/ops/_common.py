@@ -126,15 +126,37 @@ def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = N
     """Apply a strict elementwise operator with promotion and broadcasting."""
     found = _among_tensors(operands)
     metas = _metas(found)
-    first = metas[0]
-    if first is not None and first.shape and dtype in (None, first.dtype):
-        for m in metas:
-            if m is not first and m != first:
-                break
-        else:
-            return bind(op, found)
+    usual = _usual(found, metas, dtype)
+    if usual is not None:
+        return bind(op, usual)
     dtype = _promote(found, metas) if dtype is None else dtype
     return bind(op, _spread(found, metas, [dtype] * len(found)))
+
+
+def _usual(
+    operands: Sequence[Value | Number], metas: Sequence[TensorMeta | None], dtype: DType | None
+) -> Sequence[Value] | None:
+    """What `_spread` makes of tensors that are alike and of numbers that lift nothing; None for
+    other operands. Here because most operands are such, and all else takes longer to find out."""
+    at = 0 if metas[0] is not None else -1
+    first, like = metas[at], operands[at]
+    if first is None or not first.shape or (dtype is not None and dtype is not first.dtype):
+        return None
+    numbers = False
+    for x, m in zip(operands, metas, strict=True):
+        if m is None:
+            if dt.promote_weak(first.dtype, x) is not first.dtype:
+                return None
+            numbers = True
+        elif m is not first and m != first:
+            return None
+    if not numbers:
+        return operands
+    full = _makers()[0]
+    return [
+        full(first.shape, x, first.dtype, like) if m is None else x
+        for x, m in zip(operands, metas, strict=True)
+    ]
 
 
 def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
