@@ -20,11 +20,12 @@ from ..ir.ops._common import sizes
 from ..ir.ops.casting import Detach
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
+from .current import current_trace
 from .dispatch import Stale
 from .gradmode import is_grad_enabled, set_grad_enabled
 from .storage import Storage
 from .tensor import Tensor
-from .trace import Trace, current_trace
+from .trace import Trace
 
 _sequence = itertools.count()
 

@@ -15,12 +15,12 @@ from ..ir.dtype import DType
 from ..ir.errors import runtime_error, value_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import ALIGNMENT, Buffer
+from .current import current_trace
 from .devices import check_device
 from .lifted import plain
 from .storage import Ints, Storage, contiguous_strides
 from .symint import new_sizes
 from .tensor import Tensor
-from .trace import current_trace
 
 if TYPE_CHECKING:
     from ..ir.sym import Dim
@@ -30,7 +30,7 @@ def from_array(array: np.ndarray, device: str = "cpu") -> Tensor:
     """A concrete tensor that owns a copy of the data of an array."""
     meta = TensorMeta(array.shape, dt.from_numpy(array.dtype), check_device(device))
     out = empty_concrete(meta)
-    if device == "meta":
+    if meta.device == "meta":
         return out
     if array.nbytes <= ALIGNMENT:  # a number is moved before NumPy has looked at two arrays
         ctypes.memmove(out.data_ptr(), array.tobytes(), array.nbytes)

@@ -14,9 +14,9 @@ from ..ir.op import Op
 from ..ir.ops.creation import constant
 from ..ir.ops.view import broadcast_to
 from ..ir.types import Shape, TensorMeta
+from .current import current_trace
 from .storage import Storage
 from .symint import SymInt
-from .trace import current_trace
 from .traced import check_escape
 
 

@@ -120,6 +120,8 @@ def _computing(
     op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], results: Sequence[TensorMeta]
 ) -> Route:
     """The route of an operator that has a program."""
+    for x in operands:
+        x.data_ptr()  # a meta tensor that goes with others, being a number, has no data
     if issubclass(op, Elementwise) and 0 in results[0].shape:
         return lambda operands, attrs: [empty_concrete(m) for m in results]
     shapes = _readable(op, operands, results[0])
@@ -151,9 +153,7 @@ def _computing(
     return compute
 
 
-def _readable(
-    op: type[Op], operands: Sequence[Tensor], result: TensorMeta
-) -> list[Ints | None]:
+def _readable(op: type[Op], operands: Sequence[Tensor], result: TensorMeta) -> list[Ints | None]:
     """The shapes under which a program reads operands as they lie; None for those that have to be
     copied into order first.
 

@@ -63,6 +63,7 @@ def prepared(
     Operands of an elementwise operator may have size 1 where the result has another.
     """
     shapes: list[Any] = [m.shape for m in operands]
+    pattern: Any
     if issubclass(op, Elementwise):
         full: Any = result.shape
         sizes, pattern = collapse(full, shapes)

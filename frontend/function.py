@@ -21,10 +21,11 @@ from ..ir.types import TensorMeta
 from .autograd import _sequence, edge_of
 from .control import RegionTrace
 from .creation import zeros
+from .current import current_trace
 from .gradmode import is_grad_enabled, no_grad
 from .inplace import assign
 from .tensor import Tensor
-from .trace import Trace, current_trace
+from .trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,6 +12,7 @@ from ..ir.ops._common import sizes
 from ..ir.ops._elementwise import torch_name
 from ..ir.ops.view import REPEATED, View
 from ..ir.types import meta_of
+from .current import current_trace
 from .gradmode import is_grad_enabled, no_grad
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ def overwrite(target: Tensor, new: Tensor) -> Tensor:
 
 def assign(target: Tensor, new: Tensor) -> Tensor:
     """Make `target`, and all that shares its memory, hold `new`; returns `target`."""
-    from .trace import current_trace
-
     check_writable(target, new)
     trace = current_trace()
     if trace is not None:

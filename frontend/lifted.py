@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.dtype import float64
 from ..ir.ops._common import adopted, is_number, is_weak
+from .current import current_trace
 from .symint import SymInt
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ def _number(function: Callable[..., Any], operands: tuple[Any, ...]) -> Tensor:
 
 def plain(x: Tensor) -> Tensor:
     """The 0-d float64 tensor itself."""
-    from .trace import current_trace
-
     trace = current_trace()
     assert trace is not None, "only traces lift numbers"
     return trace.wrap(trace.value(x))

@@ -20,6 +20,7 @@ from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
 from ..ir.ops._common import normalize_dim
 from ..ir.types import Shape, TensorMeta
+from .current import current_trace
 from .guards import Epoch
 from .methods import Methods
 from .storage import Ints, Storage, as_numpy, contiguous_strides, is_contiguous
@@ -189,8 +190,6 @@ class Tensor(Methods):
 
     def _read(self, wanted: str) -> np.ndarray:
         """The elements for Python to look at: a program that is being traced depends on them."""
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None:
             trace.read_data(self, wanted)
@@ -290,13 +289,13 @@ class Tensor(Methods):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to or through this tensor."""
-        from .autograd import refresh
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None:
             return trace.tracks(self)
-        refresh(self)
+        if self._base is not None:
+            from .autograd import refresh
+
+            refresh(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -342,15 +341,11 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` accumulated."""
-        from .trace import current_trace
-
         trace = current_trace()
         return self._grad if trace is None else trace.get_grad(self)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        from .trace import current_trace
-
         if value is not None and value._meta.shape != self._meta.shape:
             raise runtime_error(
                 f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
@@ -382,8 +377,6 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None and trace.same_memory(self, value):
             return  # `x.data -= y`

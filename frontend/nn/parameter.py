@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..creation import empty_concrete
+from ..current import untraced
 from ..gradmode import no_grad
 from ..inplace import copy_
 from ..tensor import Tensor
-from ..trace import untraced
 
 
 class Parameter(Tensor):

@@ -14,6 +14,7 @@ from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
 from ..types import TensorMeta
+from .view import broadcast_to
 
 
 class Constant(Op):
@@ -116,8 +117,6 @@ def constant(value: Any, like: Value, device: str | None = None) -> Value:
 
 def full(shape: Sequence[Dim], value: bool | int | float, dtype: DType, like: Value) -> Value:
     """A tensor filled with one value: a broadcast constant, so it takes no memory."""
-    from .view import broadcast_to
-
     array = np.asarray(value, dtype.numpy)
     made = getattr(like, "__calque_full__", None)
     if made is not None:
