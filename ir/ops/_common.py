@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache, reduce
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -112,51 +112,18 @@ def result_type(*operands: Value | Number) -> DType:
     Dimensioned tensors outrank 0-d tensors, and those outrank numbers, within a category.
     A tensor that stands for a number is one.
     """
-    operands = tuple(adopted(operands))
-    return _promote(operands, _metas(operands))
+    return _promoted(tuple([_look(x) for x in adopted(operands)]))
 
 
-def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[Value]:
+def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> Sequence[Value]:
     """Operands brought to the given dtypes and one shape, Python numbers made constants."""
-    operands = _among_tensors(operands)
-    return _spread(operands, _metas(operands), dtypes)
+    return _brought(_among_tensors(operands), tuple(dtypes))
 
 
-def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = None) -> Value:
-    """Apply a strict elementwise operator with promotion and broadcasting."""
-    found = _among_tensors(operands)
-    metas = _metas(found)
-    usual = _usual(found, metas, dtype)
-    if usual is not None:
-        return bind(op, usual)
-    dtype = _promote(found, metas) if dtype is None else dtype
-    return bind(op, _spread(found, metas, [dtype] * len(found)))
-
-
-def _usual(
-    operands: Sequence[Value | Number], metas: Sequence[TensorMeta | None], dtype: DType | None
-) -> Sequence[Value] | None:
-    """What `_spread` makes of tensors that are alike and of numbers that lift nothing; None for
-    other operands. Here because most operands are such, and all else takes longer to find out."""
-    at = 0 if metas[0] is not None else -1
-    first, like = metas[at], operands[at]
-    if first is None or not first.shape or (dtype is not None and dtype is not first.dtype):
-        return None
-    numbers = False
-    for x, m in zip(operands, metas, strict=True):
-        if m is None:
-            if dt.promote_weak(first.dtype, x) is not first.dtype:
-                return None
-            numbers = True
-        elif m is not first and m != first:
-            return None
-    if not numbers:
-        return operands
-    full = _makers()[0]
-    return [
-        full(first.shape, x, first.dtype, like) if m is None else x
-        for x, m in zip(operands, metas, strict=True)
-    ]
+def elementwise(op: type[Op], *operands: Value | Number, floats: bool = False) -> Value:
+    """Apply a strict elementwise operator with promotion and broadcasting; one on `floats` gets
+    integers as float32."""
+    return bind(op, _brought(_among_tensors(operands), floats))
 
 
 def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
@@ -169,68 +136,92 @@ def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
     one = _of_tensors(operands)
     if one is None:
         return operands
-    made: Any = getattr(one, "__calque_array__", lambda x: _makers()[-1](x, one))
+    made: Any = getattr(one, "__calque_array__", lambda x: _makers()[0](x, one))
     return [made(x) if isinstance(x, np.ndarray) else x for x in adopted(operands)]
 
 
-def _metas(operands: Sequence[Value | Number]) -> list[TensorMeta | None]:
-    """The metas of tensors, None for numbers."""
-    return [None if is_number(x) else meta(x) for x in operands]
+# What promotion and broadcasting look at: of a number its dtype if it were a tensor, of a tensor
+# shape, dtype, device, and whether it stands for a number.
+_Look: TypeAlias = DType | tuple[Shape, DType, str, bool]
 
 
-def _promote(operands: Sequence[Value | Number], metas: Sequence[TensorMeta | None]) -> DType:
-    looks: list[tuple[DType, int]] = []
-    for x, m in zip(operands, metas, strict=True):
-        if m is None:
-            looks.append((dt.weak(x), _NUMBER))
-        elif m.shape:
-            looks.append((m.dtype, _DIMENSIONED))
-        else:
-            looks.append((dt.weak(0.0), _NUMBER) if is_weak(x) else (m.dtype, _SCALAR))
-    return _promoted(tuple(looks))
-
-
-_DIMENSIONED, _SCALAR, _NUMBER = range(3)  # as they outrank each other
+def _look(x: Value | Number) -> _Look:
+    if is_number(x):
+        return dt.weak(x)
+    m = meta(x)
+    return m.shape, m.dtype, m.device, not m.shape and is_weak(x)
 
 
 @lru_cache(maxsize=4096)
-def _promoted(operands: tuple[tuple[DType, int], ...]) -> DType:
+def _promoted(looks: tuple[_Look, ...]) -> DType:
+    ranks: tuple[list[DType], ...] = ([], [], [])  # as they outrank each other
+    for look in looks:
+        if isinstance(look, DType):
+            ranks[2].append(look)
+        else:
+            shape, dtype, _, weak = look
+            ranks[2 if weak else 0 if shape else 1].append(dt.weak(0.0) if weak else dtype)
     found: DType | None = None
-    for rank in (_DIMENSIONED, _SCALAR, _NUMBER):
-        dtypes = [dtype for dtype, of in operands if of == rank]
-        if dtypes:
-            dtype = reduce(dt.promote, dtypes)
-            if found is None or dt.category(dtype) > dt.category(found):
-                found = dtype
+    for dtypes in filter(None, ranks):
+        dtype = reduce(dt.promote, dtypes)
+        if found is None or dt.category(dtype) > dt.category(found):
+            found = dtype
     assert found is not None
     return found
 
 
-def _spread(
-    operands: Sequence[Value | Number],
-    metas: Sequence[TensorMeta | None],
-    dtypes: Sequence[DType],
-) -> list[Value]:
-    tensors = [(x, m) for x, m in zip(operands, metas, strict=True) if m is not None]
-    like, first = tensors[0]
-    shape = first.shape
-    for _, m in tensors:
-        if m is not first and (m.shape != shape or m.device != first.device):
-            # A 0-d CPU tensor goes with tensors of any device, as a number would.
-            check_devices([m for _, m in tensors if m.rank or m.device != "cpu"])
-            shape = broadcast_shapes(*[m.shape for _, m in tensors])
-            like, _ = max(tensors, key=lambda pair: pair[1].rank)
-            break
-    full, cast, broadcast_to, _ = _makers()
-    out: list[Value] = []
-    for x, m, dtype in zip(operands, metas, dtypes, strict=True):
-        if m is None:
-            out.append(full(shape, x, dtype, like))
-            continue
-        if m.dtype is not dtype:
-            x = cast(x, dtype)
-        out.append(x if m.shape == shape else broadcast_to(x, shape))
+class _Plan(NamedTuple):
+    """How operands get one shape and the dtypes that are wanted: for each that has to change its
+    place, its dtype, and whether it is a number, which is made like the operand `like`."""
+
+    shape: Shape
+    like: int
+    changes: tuple[tuple[int, DType, bool], ...]
+
+
+# Programs see few kinds of operands, and one that sees more starts over.
+_PLANS = 4096
+_plans: dict[Any, _Plan] = {}
+
+
+def _brought(operands: Sequence[Any], wanted: tuple[DType, ...] | bool) -> Sequence[Value]:
+    """Operands of one shape and the dtypes `wanted`, or the promoted one (True: a float)."""
+    looks = tuple([_look(x) for x in operands])
+    plan = _plans.get((wanted, looks))
+    if plan is None:
+        plan = _plan(looks, wanted)
+        # What is asked of symbolic sizes is a guard of the program that is being made.
+        if all(type(d) is int for look in looks if not isinstance(look, DType) for d in look[0]):
+            if len(_plans) >= _PLANS:
+                _plans.clear()
+            _plans[wanted, looks] = plan
+    if not plan.changes:
+        return operands
+    _, full, cast, broadcast_to = _makers()
+    out = list(operands)
+    for i, dtype, number in plan.changes:
+        if number:
+            out[i] = full(plan.shape, out[i], dtype, operands[plan.like])
+        else:
+            out[i] = broadcast_to(cast(out[i], dtype), plan.shape)
     return out
+
+
+def _plan(looks: tuple[_Look, ...], wanted: tuple[DType, ...] | bool) -> _Plan:
+    if isinstance(wanted, bool):
+        dtype = _promoted(looks)
+        dtype = dt.float32 if wanted and not dtype.is_floating_point else dtype
+        wanted = (dtype,) * len(looks)
+    metas = {i: TensorMeta(*look[:3]) for i, look in enumerate(looks) if isinstance(look, tuple)}
+    # A 0-d CPU tensor goes with tensors of any device, as a number would.
+    check_devices([m for m in metas.values() if m.rank or m.device != "cpu"])
+    shape = broadcast_shapes(*[m.shape for m in metas.values()])
+    changes = [
+        (i, dtype, i not in metas)
+        for i, dtype in enumerate(wanted)
+        if i not in metas or metas[i].dtype is not dtype or metas[i].shape != shape
+    ]
+    return _Plan(shape, max(metas, key=lambda i: metas[i].rank), tuple(changes))
 
 
 @cache
@@ -239,7 +230,7 @@ def _makers() -> tuple[Callable[..., Value], ...]:
     from .elementwise import cast
     from .view import broadcast_to
 
-    return full, cast, broadcast_to, constant
+    return constant, full, cast, broadcast_to
 
 
 def normalize_dim(dim: int, rank: int) -> int:
