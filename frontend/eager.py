@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -190,19 +189,16 @@ def copy_into(target: Tensor, source: Tensor) -> None:
 
     The source may be a view of the target's own memory.
     """
-    if target.device == "meta" or 0 in target._sizes:
+    meta = target._meta
+    if meta.device == "meta" or 0 in meta.shape:
         return
     overlap = target._storage is source._storage
-    if strided.contiguous(target) and not overlap:
-        if strided.contiguous(source):
-            nbytes = prod(source._sizes) * source.dtype.itemsize
-            ctypes.memmove(target.data_ptr(), source.data_ptr(), nbytes)
-        else:
-            strided.read(source, target)
-        return
-    if overlap or not strided.contiguous(source):
+    if overlap or not (strided.contiguous(target) or strided.contiguous(source)):
         source = contiguous(source)
-    if strided.contiguous(target):
-        copy_into(target, source)
-    else:
+    if not strided.contiguous(target):
         strided.write(target, source)
+    elif strided.contiguous(source):
+        _, nbytes = layout(meta)
+        ctypes.memmove(target.data_ptr(), source.data_ptr(), nbytes)
+    else:
+        strided.read(source, target)
