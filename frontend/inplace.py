@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def copy_(target: Tensor, src: Any) -> Tensor:
     """Write `src`, cast and broadcast, into `target`. Raises where the shapes do not fit."""
-    from .creation import as_tensor
-
     if not hasattr(src, "_meta"):
+        from .creation import as_tensor
+
         src = as_tensor(src, dtype=target.dtype)
     src = ops.broadcast_to(ops.cast(src, target.dtype), target._meta.shape)
     return overwrite(target, src)

@@ -27,9 +27,10 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
     """`function` for a Python operator; NotImplemented for what no tensor can be combined with."""
     weak = False
     for x in operands:
-        if getattr(x, "__calque_weak__", False):
+        stands = getattr(x, "__calque_weak__", None)  # all tensors say whether for a number
+        if stands:
             weak = True
-        elif not (hasattr(x, "__calque_meta__") or isinstance(x, _PLAIN)):
+        elif stands is None and not (isinstance(x, _PLAIN) or hasattr(x, "__calque_meta__")):
             return NotImplemented
     if weak:
         operands = tuple(adopted(operands))

@@ -143,9 +143,13 @@ def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
 # What promotion and broadcasting look at: of a number its dtype if it were a tensor, of a tensor
 # shape, dtype, device, and whether it stands for a number.
 _Look: TypeAlias = DType | tuple[Shape, DType, str, bool]
+_WEAK = {kind: dt.weak(kind()) for kind in _NUMBERS}
 
 
 def _look(x: Value | Number) -> _Look:
+    number = _WEAK.get(type(x))
+    if number is not None:
+        return number
     if is_number(x):
         return dt.weak(x)
     m = meta(x)
