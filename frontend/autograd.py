@@ -17,13 +17,15 @@ from ..ir.autodiff import gradients
 from ..ir.errors import runtime_error
 from ..ir.op import Node, Op
 from ..ir.ops._common import sizes
+from ..ir.ops.casting import Detach
 from ..ir.ops.creation import full_like
 from ..ir.ops.elementwise import add
+from .current import current_trace
 from .dispatch import Stale
 from .gradmode import is_grad_enabled, set_grad_enabled
 from .storage import Storage
 from .tensor import Tensor
-from .trace import Trace, current_trace
+from .trace import Trace
 
 _sequence = itertools.count()
 
@@ -34,7 +36,10 @@ class GradNode:
     `edges[i]` is (node, output index) of operand i, a leaf Tensor, or None.
     """
 
-    __slots__ = ("attrs", "edges", "node", "number", "op", "released", "saved", "versions")
+    __slots__ = (
+        "attrs", "edges", "number", "op", "operand_metas", "released", "result_metas", "saved",
+        "versions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,20 +53,17 @@ class GradNode:
         self.number = next(_sequence)
         self.edges = [edge_of(x) for x in operands]
         self.released = False
+        self.operand_metas = [x._meta for x in operands]
+        self.result_metas = [r._meta for r in results]
+        # Whether it is an operand, its place, the tensor; results without their history, which
+        # would be a cycle.
+        self.saved: list[tuple[bool, int, Tensor]] = []
         saved_operands, saved_results = op.SAVED
-        self.saved: list[tuple[bool, int, Tensor]] = [
-            (True, i, operands[i]) for i in saved_operands
-        ] + [(False, i, results[i]._again()) for i in saved_results]
+        for i in saved_operands:
+            self.saved.append((True, i, operands[i]))
+        for i in saved_results:
+            self.saved.append((False, i, results[i]._again()))
         self.versions = [t._storage.version for _, _, t in self.saved]
-        self.node = Node(
-            op,
-            [None] * len(operands),
-            [None] * len(results),
-            attrs,
-            [x._meta for x in operands],
-            [r._meta for r in results],
-            [e is not None for e in self.edges],
-        )
 
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Cotangents of the operands."""
@@ -73,19 +75,18 @@ class GradNode:
                 "retain_graph=True if you need to backward through the graph a second time or if "
                 "you need to access saved tensors after calling backward."
             )
-        operands = list(self.node.operands)
-        results = list(self.node.results)
+        operands: list[Any] = [None] * len(self.operand_metas)
+        results: list[Any] = [None] * len(self.result_metas)
         for (is_operand, i, tensor), version in zip(self.saved, self.versions, strict=True):
             now = tensor._storage.version
             kept: Any = tensor if is_operand else connected(tensor, self, i)
             if now != version:
                 kept = Stale(tensor._meta, self.name, i, now, version)
             (operands if is_operand else results)[i] = kept
-        node = self.node
+        needs = [edge is not None for edge in self.edges]
         view = Node(
-            self.op, operands, results, self.attrs, node.operand_metas, node.result_metas,
-            node.needs,
-        )  # fmt: skip
+            self.op, operands, results, self.attrs, self.operand_metas, self.result_metas, needs
+        )
         return self.op.vjp(view, *self._filled(cotangents))
 
     def _filled(self, cotangents: Sequence[Tensor | None]) -> list[Any]:
@@ -97,7 +98,7 @@ class GradNode:
 
         return [
             c if c is not None else zeros(m.shape, dtype=m.dtype, device=like.device)
-            for c, m in zip(cotangents, self.node.result_metas, strict=True)
+            for c, m in zip(cotangents, self.result_metas, strict=True)
         ]
 
     def keep(self, storage: Storage) -> None:
@@ -165,7 +166,8 @@ def refresh(x: Tensor) -> None:
 
 def edge_of(x: Tensor) -> Edge:
     """Where gradients of x go."""
-    refresh(x)
+    if x._base is not None:
+        refresh(x)
     if not x._requires_grad:
         return None
     return x if x._grad_fn is None else (x._grad_fn, x._output)
@@ -184,11 +186,12 @@ def record(
     """Leave a node on the tape where a gradient can flow."""
     if not is_grad_enabled():
         return
+    tracked = False
     for x in operands:
-        refresh(x)
-    if not any(x._requires_grad for x in operands):
-        return
-    if op.name == "calque.detach" or not any(r.dtype.is_floating_point for r in results):
+        if x._base is not None:
+            refresh(x)
+        tracked = tracked or x._requires_grad
+    if not tracked or op is Detach or not any(r.dtype.is_floating_point for r in results):
         return
     node = GradNode(op, operands, attrs, results)
     for i, result in enumerate(results):
@@ -358,7 +361,7 @@ def _run_tape(
             node, output = edge
             slots = pending.get(id(node))
             if slots is None:
-                slots = pending[id(node)] = [None] * len(node.node.result_metas)
+                slots = pending[id(node)] = [None] * len(node.result_metas)
                 heapq.heappush(heap, (-node.number, node))
             previous = slots[output]
             slots[output] = cotangent if previous is None else add(previous, cotangent)

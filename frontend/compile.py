@@ -14,12 +14,12 @@ from ..ir.errors import runtime_error, type_error
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, capture
+from .current import current_trace
 from .gradmode import is_grad_enabled
 from .overlap import Pattern, pattern_of
 from .pytree import flatten
 from .storage import Storage
 from .tensor import Tensor
-from .trace import current_trace
 from .traced import check_escape
 
 if TYPE_CHECKING:

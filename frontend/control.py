@@ -23,10 +23,11 @@ from ..ir.ops.scan import CARRIED, NO_LENGTH, elements_of
 from ..ir.ops.scan import scan as emit_scan
 from ..ir.sym import same
 from ..ir.types import TensorMeta, meta_of, to_type
+from .current import current_trace
 from .pytree import flatten, unflatten
 from .storage import Storage
 from .tensor import Tensor
-from .trace import Trace, current_trace
+from .trace import Trace
 from .traced import concrete_chain
 
 

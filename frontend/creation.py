@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +14,13 @@ from ..ir import ops
 from ..ir.dtype import DType
 from ..ir.errors import runtime_error, value_error
 from ..ir.types import TensorMeta
-from ..runtime.memory import Buffer
+from ..runtime.memory import ALIGNMENT, Buffer
+from .current import current_trace
 from .devices import check_device
 from .lifted import plain
-from .storage import Storage
+from .storage import Ints, Storage, contiguous_strides
 from .symint import new_sizes
 from .tensor import Tensor
-from .trace import current_trace
 
 if TYPE_CHECKING:
     from ..ir.sym import Dim
@@ -25,20 +28,29 @@ if TYPE_CHECKING:
 
 def from_array(array: np.ndarray, device: str = "cpu") -> Tensor:
     """A concrete tensor that owns a copy of the data of an array."""
-    meta = TensorMeta(tuple(array.shape), dt.from_numpy(array.dtype), check_device(device))
-    if device == "meta":
-        return Tensor._concrete(Storage(None), meta)
+    meta = TensorMeta(array.shape, dt.from_numpy(array.dtype), check_device(device))
     out = empty_concrete(meta)
-    np.copyto(out._array(), array)
+    if meta.device == "meta":
+        return out
+    if array.nbytes <= ALIGNMENT:  # a number is moved before NumPy has looked at two arrays
+        ctypes.memmove(out.data_ptr(), array.tobytes(), array.nbytes)
+    else:
+        np.copyto(out._array(), array)
     return out
 
 
 def empty_concrete(meta: TensorMeta) -> Tensor:
     """A concrete tensor with uninitialized memory."""
-    if meta.device == "meta":
-        return Tensor._concrete(Storage(None), meta)
-    numel: Any = meta.numel
-    return Tensor._concrete(Storage(Buffer.empty(numel * meta.dtype.itemsize)), meta)
+    strides, nbytes = layout(meta)
+    buffer = None if meta.device == "meta" else Buffer.empty(nbytes)
+    return Tensor._concrete(Storage(buffer), meta, strides)
+
+
+@lru_cache(maxsize=4096)  # programs make tensors of few sizes, very often
+def layout(meta: TensorMeta) -> tuple[Ints, int]:
+    """Strides and number of bytes of a tensor that lies in order."""
+    shape: Any = meta.shape
+    return contiguous_strides(shape), prod(shape) * meta.dtype.itemsize
 
 
 def tensor(

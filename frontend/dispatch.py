@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..ir.errors import runtime_error
 from ..ir.op import Op
-from ..ir.types import TensorMeta
+from ..ir.ops.creation import constant
+from ..ir.ops.view import broadcast_to
+from ..ir.types import Shape, TensorMeta
+from .current import current_trace
+from .storage import Storage
 from .symint import SymInt
-from .trace import current_trace
 from .traced import check_escape
 
 
@@ -46,11 +50,17 @@ class Stale:
 
 
 @cache
-def _eager() -> tuple[Any, Any]:
-    from .autograd import record
-    from .eager import execute
+def _eager() -> ModuleType:
+    from . import eager
 
-    return execute, record
+    return eager
+
+
+@cache
+def _record() -> Callable[..., None]:
+    from .autograd import record
+
+    return record
 
 
 def tensor_of(array: np.ndarray) -> Any:
@@ -67,20 +77,35 @@ def tensor_of(array: np.ndarray) -> Any:
     return from_numpy(array)
 
 
+def filled(array: np.ndarray, shape: Shape, like: Any) -> Any:
+    """A tensor of the shape that holds one number, which an array without dimensions holds."""
+    if current_trace() is None:
+        return _eager().filled(array, shape, like._meta.device)
+    return broadcast_to(constant(array, like), shape)
+
+
 def apply(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The result of an operator on tensors, a tuple where it has several."""
-    if any(isinstance(x, np.ndarray) for x in operands):
-        operands = [tensor_of(x) if isinstance(x, np.ndarray) else x for x in operands]
+    for x in operands:
+        if type(getattr(x, "_storage", None)) is not Storage:  # all else is seldom
+            operands = [_operand(x) for x in operands]
+            break
     trace = current_trace()
     if trace is not None:
         if any(isinstance(x, SymInt) for x in operands):
             return SymInt.__calque_bind__(op, operands, attrs)
         return trace.record(op, operands, attrs)
-    for x in operands:
+    results = _eager().execute(op, operands, attrs)
+    _record()(op, operands, attrs, results)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _operand(x: Any) -> Any:
+    """What an operator can be applied to: arrays become tensors."""
+    if isinstance(x, np.ndarray):
+        return tensor_of(x)
+    if current_trace() is None:
         check_escape(x)
         if isinstance(x, Stale):
             x.fail()
-    execute, record = _eager()
-    results = execute(op, operands, attrs)
-    record(op, operands, attrs, results)
-    return results[0] if len(results) == 1 else tuple(results)
+    return x

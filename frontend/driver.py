@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -32,15 +32,10 @@ class Program:
     inputs: list[TensorMeta]
     outputs: list[TensorMeta]
     symbols: tuple[str, ...]
-    _calls: dict[tuple[int, ...], Call] = field(default_factory=dict)
 
     def prepare(self, sizes: Sequence[int]) -> Call:
         """The call for values of the size symbols."""
-        key = tuple(sizes)
-        found = self._calls.get(key)
-        if found is None:
-            found = self._calls[key] = self.executable.prepare(key)
-        return found
+        return self.executable.prepare(sizes)
 
 
 @cache

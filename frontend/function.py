@@ -21,10 +21,11 @@ from ..ir.types import TensorMeta
 from .autograd import _sequence, edge_of
 from .control import RegionTrace
 from .creation import zeros
+from .current import current_trace
 from .gradmode import is_grad_enabled, no_grad
 from .inplace import assign
 from .tensor import Tensor
-from .trace import Trace, current_trace
+from .trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -181,7 +182,7 @@ class FunctionNode:
         self.number = next(_sequence)
         self.edges = [edge_of(args[i]) for i in tensors]
         self.released = False
-        self.node = Outputs([o._meta for o in outputs])
+        self.result_metas = [o._meta for o in outputs]
         self._slots = [next((k for k, t in enumerate(outputs) if t is o), None) for o in every]
         self._outputs = [o._meta if isinstance(o, Tensor) else None for o in every]
         self._metas = _metas(args)
@@ -230,13 +231,6 @@ def _no_gradient(meta: TensorMeta) -> Tensor:
     return zeros(meta.shape, dtype=meta.dtype, device=meta.device)
 
 
-class Outputs:
-    """The metas of the results of a node."""
-
-    def __init__(self, result_metas: list[Any]) -> None:
-        self.result_metas = result_metas
-
-
 class _SealedNode:
     """Stands where a gradient cannot be differentiated again."""
 
@@ -245,7 +239,7 @@ class _SealedNode:
     def __init__(self, edges: Sequence[Any], meta: TensorMeta) -> None:
         self.number = next(_sequence)
         self.edges = edges
-        self.node = Outputs([meta])
+        self.result_metas = [meta]
 
     def apply(self, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Raises RuntimeError."""

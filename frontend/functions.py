@@ -17,6 +17,7 @@ from ..ir.errors import runtime_error
 from ..ir.op import meta
 from ..ir.ops._common import broadcast_shapes, result_type
 from ..ir.sym import Dim, same
+from .current import current_trace
 from .gradmode import is_grad_enabled
 from .inplace import assign, copy_
 from .storage import reshape_strides
@@ -281,7 +282,6 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
 def clone(input: Tensor) -> Tensor:
     """A row-major copy with memory of its own; gradients flow through it."""
     from ..ir.ops.view import BroadcastTo
-    from .trace import current_trace
 
     attrs = {"shape": input._meta.shape}
     trace = current_trace()

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir import dtype as dt
 from ..ir import ops
+from ..ir.dtype import DType
 from ..ir.errors import index_error, runtime_error, value_error
 from ..ir.op import bind
 from ..ir.ops._common import sizes
@@ -17,7 +18,9 @@ from ..ir.ops.view import Reshape
 from ..ir.ops.viewing import clamped
 from ..ir.sym import Dim, less
 from . import inplace
+from .current import current_trace
 from .masked import Masked
+from .methods_base import TensorBase, this
 from .symint import unwrap
 
 if TYPE_CHECKING:
@@ -29,8 +32,6 @@ def get(x: Tensor, index: Any) -> Tensor:
     view, picks = _basic(x, _expand(x, index))
     if not picks:
         return view
-    from .trace import current_trace
-
     trace = current_trace()
     if trace is not None and _is_masked(picks) and picks[0][1]._is_traced:
         return cast("Tensor", Masked(view, _spread(view, *picks[0]), trace))
@@ -39,16 +40,12 @@ def get(x: Tensor, index: Any) -> Tensor:
 
 def set_(x: Tensor, index: Any, value: Any) -> None:
     """Write `value`, broadcast, into the elements that an index selects."""
-    from .creation import as_tensor
-    from .tensor import Tensor
-
     index = _expand(x, index)
     view, picks = _basic(x, index)
     if isinstance(value, Masked) and _is_masked(picks):
         inplace.assign(view, value.written_into(view, _spread(view, *picks[0])))
         return
-    if not isinstance(value, Tensor):
-        value = as_tensor(value, dtype=x.dtype)
+    value = this(value) if isinstance(value, TensorBase) else _as_tensor(value, x.dtype)
     if not picks:
         inplace.copy_(view, value)
         return
@@ -101,16 +98,10 @@ def _check_mask(view: Tensor, dim: int, mask: Tensor) -> None:
 
 def _expand(x: Tensor, index: Any) -> list[Any]:
     """The index as a list with one entry per dimension (and Nones), Ellipsis resolved."""
-    from .creation import as_tensor
-    from .tensor import Tensor
-
     items = list(index) if isinstance(index, tuple) else [index]
-    items = [
-        as_tensor(i) if isinstance(i, list | np.ndarray) and not isinstance(i, Tensor) else i
-        for i in items
-    ]
+    items = [_as_tensor(i) if isinstance(i, (list, np.ndarray)) else i for i in items]
     used = sum(
-        i.dim() if isinstance(i, Tensor) and i.dtype is dt.bool_ and i.dim() else 1
+        i.dim() if isinstance(i, TensorBase) and i.dtype is dt.bool_ and i.dim() else 1
         for i in items
         if i is not None and i is not Ellipsis
     )
@@ -125,10 +116,14 @@ def _expand(x: Tensor, index: Any) -> list[Any]:
     return items + fill
 
 
+def _as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
+    from .creation import as_tensor
+
+    return as_tensor(data, dtype)
+
+
 def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     """Apply integers, slices and Nones; (the view, [(dimension in it, index tensor)])."""
-    from .tensor import Tensor
-
     shape = x._meta.shape
     starts: list[Dim] = []
     limits: list[Dim] = []
@@ -140,9 +135,11 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
         if item is None:
             kept.append(1)
             continue
-        if isinstance(item, Tensor) and (item.dim() or item.dtype is dt.bool_ or item._is_traced):
+        if isinstance(item, TensorBase) and (
+            item.dim() or item.dtype is dt.bool_ or item._is_traced
+        ):
             span = item.dim() if item.dtype is dt.bool_ else 1
-            picks.append((len(kept), item))
+            picks.append((len(kept), this(item)))
             for size in shape[d : d + span]:
                 starts.append(0)
                 limits.append(size)

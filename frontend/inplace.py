@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from ..ir.ops._common import sizes
 from ..ir.ops._elementwise import torch_name
 from ..ir.ops.view import REPEATED, View
 from ..ir.types import meta_of
-from .gradmode import is_grad_enabled, no_grad
+from .current import current_trace
+from .gradmode import is_grad_enabled
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
 
 def copy_(target: Tensor, src: Any) -> Tensor:
     """Write `src`, cast and broadcast, into `target`. Raises where the shapes do not fit."""
-    from .creation import as_tensor
-
     if not hasattr(src, "_meta"):
+        from .creation import as_tensor
+
         src = as_tensor(src, dtype=target.dtype)
     src = ops.broadcast_to(ops.cast(src, target.dtype), target._meta.shape)
     return overwrite(target, src)
@@ -43,8 +46,6 @@ def overwrite(target: Tensor, new: Tensor) -> Tensor:
 
 def assign(target: Tensor, new: Tensor) -> Tensor:
     """Make `target`, and all that shares its memory, hold `new`; returns `target`."""
-    from .trace import current_trace
-
     check_writable(target, new)
     trace = current_trace()
     if trace is not None:
@@ -94,7 +95,9 @@ def check_writable(target: Tensor, new: Tensor) -> None:
 
 def repeats(x: Tensor) -> bool:
     """Whether elements of a concrete tensor lie in one place, as those that `expand` made."""
-    return any(s == 0 and d > 1 for s, d in zip(x._strides, x._sizes, strict=True))
+    return 0 in x._strides and any(
+        s == 0 and d > 1 for s, d in zip(x._strides, x._sizes, strict=True)
+    )
 
 
 def _is_whole(target: Tensor) -> bool:
@@ -142,11 +145,15 @@ def _rebase(target: Tensor, new: Tensor) -> None:
 
 def store(target: Tensor, new: Tensor) -> None:
     """Move the elements of `new` into the memory of `target`."""
+    _copy_into()(target, new)
+    target._storage.version += 1
+
+
+@cache
+def _copy_into() -> Callable[[Tensor, Tensor], None]:
     from .eager import copy_into
 
-    with no_grad():
-        copy_into(target, new)
-    target._storage.version += 1
+    return copy_into
 
 
 def numpy_assign(target: Tensor, value: np.ndarray) -> None:

@@ -52,7 +52,7 @@ class CompiledBackward:
         self.released = False
         targets = [leaf if isinstance(leaf, Tensor) else leaves[leaf] for leaf in backward.leaves]
         self.edges = [edge_of(t) for t in targets]
-        self.node = _Metas([o._meta for o in outputs])
+        self.result_metas = [o._meta for o in outputs]
 
     def apply(self, cotangents: Sequence[Tensor | None]) -> list[Tensor]:
         """Run the backward program; it is compiled at its first use."""
@@ -65,7 +65,7 @@ class CompiledBackward:
         entry = self.entry
         filled = [
             c if c is not None else zeros(m.shape, dtype=m.dtype)
-            for c, m in zip(cotangents, self.node.result_metas, strict=True)
+            for c, m in zip(cotangents, self.result_metas, strict=True)
         ]
         if is_grad_enabled():
             _check_versions(self.inputs, self.input_versions)
@@ -115,11 +115,6 @@ def _check_versions(tensors: Sequence[Tensor | str], versions: Sequence[tuple[An
                 f"inplace operation: [{tensor._meta}] is at version {now}; expected version "
                 f"{version} instead."
             )
-
-
-class _Metas:
-    def __init__(self, result_metas: list[Any]) -> None:
-        self.result_metas = result_metas
 
 
 def attach(

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.dtype import float64
 from ..ir.ops._common import adopted, is_number, is_weak
+from .current import current_trace
 from .symint import SymInt
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
     """`function` for a Python operator; NotImplemented for what no tensor can be combined with."""
     weak = False
     for x in operands:
-        if is_weak(x):
+        stands = getattr(x, "__calque_weak__", None)  # all tensors say whether for a number
+        if stands:
             weak = True
-        elif not (hasattr(x, "__calque_meta__") or isinstance(x, _PLAIN)):
+        elif stands is None and not (isinstance(x, _PLAIN) or hasattr(x, "__calque_meta__")):
             return NotImplemented
-    operands = tuple(adopted(operands))
-    if weak and all(is_weak(x) or is_number(x) or isinstance(x, SymInt) for x in operands):
-        return _number(function, operands)
+    if weak:
+        operands = tuple(adopted(operands))
+        if all(is_weak(x) or is_number(x) or isinstance(x, SymInt) for x in operands):
+            return _number(function, operands)
     return function(*operands)
 
 
@@ -45,8 +48,6 @@ def _number(function: Callable[..., Any], operands: tuple[Any, ...]) -> Tensor:
 
 def plain(x: Tensor) -> Tensor:
     """The 0-d float64 tensor itself."""
-    from .trace import current_trace
-
     trace = current_trace()
     assert trace is not None, "only traces lift numbers"
     return trace.wrap(trace.value(x))

@@ -6,12 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..runtime import native
+from .current import tracing
 from .gradmode import grad_mode
 from .guards import Epoch
 from .nn.parameter import Parameter
 from .storage import Storage
 from .tensor import Tensor
-from .trace import tracing
 
 if TYPE_CHECKING:
     from .specialize import Route

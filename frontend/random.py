@@ -20,10 +20,10 @@ from ..ir.errors import runtime_error
 from ..ir.ops._common import is_weak
 from ..ir.sym import Dim
 from .creation import from_array
+from .current import current_trace, untraced
 from .inplace import assign, numpy_assign
 from .symint import new_sizes
 from .tensor import Tensor
-from .trace import current_trace, untraced
 
 
 class Generator:

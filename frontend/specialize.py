@@ -18,6 +18,7 @@ from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, Number, Passed, Result, Returned, Viewed
+from .current import current_trace
 from .dispatch import apply
 from .driver import Program, compile_graph
 from .eager import contiguous
@@ -29,7 +30,6 @@ from .overlap import refuse_written
 from .pytree import LEAF, unflatten
 from .storage import Storage, contiguous_strides, is_contiguous
 from .tensor import Tensor
-from .trace import current_trace
 from .traced import root
 
 # Of a new result: meta, strides, bytes; of state, which is written where it is: its input's index.

@@ -6,7 +6,8 @@ the program (they vectorize), others are run-time values, as are sizes and the v
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -25,46 +26,57 @@ from ..ir.op import Builder
 from ..ir.ops.strided import AsStrided, StridedUpdate
 from ..ir.sym import Dim, symbol
 from ..ir.types import TensorMeta, to_type
+from ..runtime.executable import Call
 from .driver import Program, compile_graph
 from .storage import Ints, is_contiguous
 from .tensor import Tensor
+
+Classes = tuple[int | None, ...]
 
 
 def read(source: Tensor, into: Tensor) -> None:
     """Copy the elements of `source`, however strided, into contiguous memory."""
     if 0 in source._sizes:
         return
-    program = _reader(source.dtype, _classes(source._sizes, source._strides))
-    _call(program, source, [source.data_ptr(), into.data_ptr()])
+    call = _call(_reader, source.dtype, source._sizes, source._strides)
+    call.run([source.data_ptr(), into.data_ptr()])
 
 
 def write(target: Tensor, new: Tensor) -> None:
     """Copy contiguous elements into the memory of `target`, however strided."""
     if 0 in target._sizes:
         return
-    program = _writer(target.dtype, _classes(target._sizes, target._strides))
+    call = _call(_writer, target.dtype, target._sizes, target._strides)
     pointer = target.data_ptr()
-    _call(program, target, [pointer, new.data_ptr(), pointer])
+    call.run([pointer, new.data_ptr(), pointer])
 
 
 def contiguous(x: Tensor) -> bool:
     """Whether a tensor's elements can be passed as they lie."""
-    return is_contiguous(x._sizes, x._strides)
+    return _in_order(x._sizes, x._strides)
 
 
-def _call(program: Program, x: Tensor, pointers: list[int]) -> None:
-    values = {"N": 1 + sum((n - 1) * s for n, s in zip(x._sizes, x._strides, strict=True))}
-    for d, (size, stride) in enumerate(zip(x._sizes, x._strides, strict=True)):
+_in_order = lru_cache(maxsize=4096)(is_contiguous)
+
+
+@lru_cache(maxsize=4096)
+def _call(
+    made: Callable[[DType, Classes], Program], dtype: DType, sizes: Ints, strides: Ints
+) -> Call:
+    """The program that reads, or writes, memory of given sizes and strides."""
+    program = made(dtype, _classes(strides))
+    values = {"N": 1 + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))}
+    for d, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
         values[f"s{d}"], values[f"t{d}"] = size, stride
-    program.prepare([values[s] for s in program.symbols]).run(pointers)
+    return program.prepare([values[s] for s in program.symbols])
 
 
-def _classes(sizes: Ints, strides: Ints) -> tuple[int | None, ...]:
+def _classes(strides: Ints) -> Classes:
     """0 and 1 for strides that are part of the program, None for others."""
-    return tuple(t if t < 2 else None for _, t in zip(sizes, strides, strict=True))
+    return tuple(t if t < 2 else None for t in strides)
 
 
-def _dims(classes: tuple[int | None, ...]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+def _dims(classes: Classes) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
     shape = tuple(symbol(f"s{d}") for d in range(len(classes)))
     strides = tuple(symbol(f"t{d}") if c is None else c for d, c in enumerate(classes))
     return shape, strides
@@ -94,7 +106,7 @@ def _module(block: Block, roles: list[str], out: DictionaryAttr, free: list[str]
 
 
 @cache
-def _reader(dtype: DType, classes: tuple[int | None, ...]) -> Program:
+def _reader(dtype: DType, classes: Classes) -> Program:
     shape, strides = _dims(classes)
     block = Block(arg_types=[to_type(TensorMeta((symbol("N"),), dtype))])
     attrs = {"shape": shape, "strides": strides, "offset": 0}
@@ -106,7 +118,7 @@ def _reader(dtype: DType, classes: tuple[int | None, ...]) -> Program:
 
 
 @cache
-def _writer(dtype: DType, classes: tuple[int | None, ...]) -> Program:
+def _writer(dtype: DType, classes: Classes) -> Program:
     shape, strides = _dims(classes)
     metas = [TensorMeta((symbol("N"),), dtype), TensorMeta(shape, dtype)]
     block = Block(arg_types=[to_type(m) for m in metas])

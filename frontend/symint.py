@@ -149,6 +149,8 @@ def wrap(size: Dim) -> SymInt | int:
 
 def unwrap(size: SymInt | Dim | Any) -> Dim:
     """A size as the IR sees it. Raises TypeError for anything that is no integer."""
+    if type(size) is int:
+        return size
     if isinstance(size, SymInt):
         return size.expr
     if isinstance(size, Expr):
@@ -174,9 +176,9 @@ class Size(tuple[Any, ...]):
 
 def sizes(args: Sequence[Any]) -> tuple[Dim, ...]:
     """Sizes given as `f(2, 3)` or `f((2, 3))`."""
-    if len(args) == 1 and isinstance(args[0], tuple | list):
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
         args = args[0]
-    return tuple(unwrap(a) for a in args)
+    return tuple([unwrap(a) for a in args])
 
 
 def new_sizes(args: Sequence[Any]) -> tuple[Dim, ...]:

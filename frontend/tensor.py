@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from ..ir.dtype import DType
 from ..ir.errors import runtime_error, type_error
 from ..ir.op import Op
 from ..ir.ops._common import normalize_dim
-from ..ir.types import TensorMeta
+from ..ir.types import Shape, TensorMeta
+from .current import current_trace
 from .guards import Epoch
 from .methods import Methods
 from .storage import Fields, Ints, Storage, as_numpy, contiguous_strides, is_contiguous
@@ -86,15 +89,16 @@ class Tensor(Fields, Methods):
 
     @staticmethod
     def __calque_bind__(op: type[Op], operands: Sequence[Any], attrs: dict[str, Any]) -> Any:
-        from .dispatch import apply
-
-        return apply(op, operands, attrs)
+        return _dispatch().apply(op, operands, attrs)
 
     @staticmethod
     def __calque_array__(array: np.ndarray) -> Tensor:
         from .dispatch import tensor_of
 
         return tensor_of(array)
+
+    def __calque_full__(self, array: np.ndarray, shape: Shape) -> Tensor:
+        return _dispatch().filled(array, shape, self)
 
     def __calque_meta__(self) -> TensorMeta:
         return self._meta
@@ -183,8 +187,6 @@ class Tensor(Fields, Methods):
 
     def _read(self, wanted: str) -> np.ndarray:
         """The elements for Python to look at: a program that is being traced depends on them."""
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None:
             trace.read_data(self, wanted)
@@ -284,13 +286,13 @@ class Tensor(Fields, Methods):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to or through this tensor."""
-        from .autograd import refresh
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None:
             return trace.tracks(self)
-        refresh(self)
+        if self._base is not None:
+            from .autograd import refresh
+
+            refresh(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -336,15 +338,11 @@ class Tensor(Fields, Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` accumulated."""
-        from .trace import current_trace
-
         trace = current_trace()
         return self._grad if trace is None else trace.get_grad(self)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        from .trace import current_trace
-
         if value is not None and value._meta.shape != self._meta.shape:
             raise runtime_error(
                 f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of "
@@ -376,8 +374,6 @@ class Tensor(Fields, Methods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        from .trace import current_trace
-
         trace = current_trace()
         if trace is not None and trace.same_memory(self, value):
             return  # `x.data -= y`
@@ -387,6 +383,13 @@ class Tensor(Fields, Methods):
         self._base = self._view = None
         self._storage, self._strides = value._storage, value._strides
         self._offset, self._meta = value._offset, value._meta
+
+
+@cache  # an import takes as long as half an operation
+def _dispatch() -> ModuleType:
+    from . import dispatch
+
+    return dispatch
 
 
 def _rebuild(cls: type, data: bytes, dtype: DType, shape: Ints, requires_grad: bool) -> Tensor:

@@ -9,7 +9,6 @@ inputs.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
@@ -25,6 +24,7 @@ from ..ir.ops.creation import Constant
 from ..ir.ops.view import View
 from ..ir.sym import SymEnv
 from ..ir.types import TensorMeta, meta_of, to_type
+from .current import enter, leave
 from .gradmode import is_grad_enabled
 from .guards import Surroundings
 from .overlap import interchangeable
@@ -73,7 +73,7 @@ class Trace:
         self._constants: dict[Any, SSAValue] = {}
 
     def __enter__(self) -> Trace:
-        tracing.stack = (*tracing.stack, self)
+        enter(self)
         self.env.__enter__()
         self.builder.__enter__()
         return self
@@ -83,7 +83,7 @@ class Trace:
             located(exc[1])
         self.builder.__exit__(*exc)
         self.env.__exit__(*exc)
-        tracing.stack = tracing.stack[:-1]
+        leave()
         self.closed = True
 
     # ---- inputs ---------------------------------------------------------------------------
@@ -378,26 +378,3 @@ class Trace:
         """Inputs that require gradients, in the order of their first use."""
         lifted = [i.tensor for i in self.inputs if i.tensor is not None]
         return [t for t in lifted if t._requires_grad] + self._traced_leaves
-
-
-class _State(threading.local):
-    stack: tuple[Trace | None, ...] = ()  # the empty one, of which Python has one, outside
-
-
-tracing = _State()
-
-
-def current_trace() -> Trace | None:
-    """The innermost trace of this thread, None where operations run at once."""
-    stack = tracing.stack
-    return stack[-1] if stack else None
-
-
-class untraced:
-    """Run operations at once although a trace is active (to create optimizer state, say)."""
-
-    def __enter__(self) -> None:
-        tracing.stack = (*tracing.stack, None)
-
-    def __exit__(self, *exc: object) -> None:
-        tracing.stack = tracing.stack[:-1]

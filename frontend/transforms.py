@@ -10,9 +10,9 @@ from ..ir import ops
 from ..ir.errors import runtime_error, type_error
 from .autograd import edge_of
 from .autograd import grad as gradients_of
+from .current import current_trace
 from .gradmode import set_grad_enabled
 from .tensor import Tensor
-from .trace import current_trace
 
 
 def value_and_grad(

@@ -280,7 +280,7 @@ def bind(
     (creation operators such as `constant` have no operands of their own).
     """
     attrs = attrs or {}
-    witnesses = (*operands, *like)
+    witnesses = (*operands, *like) if like else operands
     for x in witnesses:
         handler = getattr(type(x), "__calque_bind__", None)
         if handler is not None:

@@ -205,7 +205,7 @@ class MatmulOp(IRDLOperation):
             parser.parse_punctuation("=")
             scalars.append(parser.parse_operand(ty))
         attributes = parser.parse_optional_attr_dict()
-        names = ("mr", "nr", "masked", "padded", "prefetch", "ahead", "transposed")
+        names = ("mr", "nr", "masked", "prefetch", "padded", "ahead", "transposed")
         properties = {name: attributes.pop(name) for name in names if name in attributes}
         epilogue = Region()
         if parser.parse_optional_keyword("epilogue"):

@@ -9,8 +9,8 @@ from ...ir import ops
 from ...ir.dtype import DType
 from ...ir.errors import not_implemented, runtime_error, value_error
 from ..creation import empty
+from ..current import untraced
 from ..tensor import Tensor
-from ..trace import untraced
 from . import functional as F
 from . import init
 from .module import Module

@@ -14,10 +14,10 @@ from ...ir.errors import (
     type_error,
     value_error,
 )
+from ..current import current_trace, untraced
 from ..gradmode import no_grad
 from ..guards import Epoch, State, frozen
 from ..tensor import Tensor
-from ..trace import current_trace, untraced
 from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ...ir import dtype as dt
 from ...ir.errors import value_error
 from ..creation import tensor, zeros
+from ..current import untraced
 from ..gradmode import no_grad
 from ..inplace import assign
 from ..tensor import Tensor
-from ..trace import untraced
 from . import functional as F
 from . import init
 from .layers import new_parameter

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..creation import empty_concrete
+from ..current import untraced
 from ..gradmode import no_grad
 from ..inplace import copy_
 from ..storage import Fields
 from ..tensor import Tensor
-from ..trace import untraced
 
 
 class Parameter(Tensor):

@@ -9,11 +9,12 @@ from typing import Any
 from ...ir import dtype as dt
 from ...ir.errors import runtime_error, type_error, value_error
 from ..creation import zeros
+from ..current import current_trace, untraced
 from ..gradmode import enable_grad, no_grad
 from ..guards import Epoch, State, frozen
 from ..inplace import assign
 from ..tensor import Tensor
-from ..trace import Trace, current_trace, untraced
+from ..trace import Trace
 
 
 class ParamGroup(dict[str, Any]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache, reduce
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -35,9 +36,12 @@ def adopted(operands: Sequence[Any]) -> Sequence[Any]:
     So are arrays without dimensions. Where all are NumPy's or numbers they stay as they are:
     references compute with them.
     """
-    if not any(isinstance(x, _NUMPY) for x in operands) or _of_tensors(operands) is None:
-        return operands
-    return [x.item() if isinstance(x, _NUMPY) and not x.ndim else x for x in operands]
+    for x in operands:
+        if isinstance(x, _NUMPY):
+            if _of_tensors(operands) is None:
+                return operands
+            return [x.item() if isinstance(x, _NUMPY) and not x.ndim else x for x in operands]
+    return operands
 
 
 def _of_tensors(operands: Sequence[Any]) -> Any:
@@ -108,66 +112,129 @@ def result_type(*operands: Value | Number) -> DType:
     Dimensioned tensors outrank 0-d tensors, and those outrank numbers, within a category.
     A tensor that stands for a number is one.
     """
-    dims: DType | None = None
-    zeros: DType | None = None
-    numbers: list[Number] = []
-    for x in adopted(operands):
-        if is_number(x):
-            numbers.append(x)
-            continue
-        if is_weak(x):
-            numbers.append(0.0)
-            continue
-        m = meta(x)
-        if m.rank:
-            dims = m.dtype if dims is None else dt.promote(dims, m.dtype)
-        else:
-            zeros = m.dtype if zeros is None else dt.promote(zeros, m.dtype)
-    if dims is not None and zeros is not None:
-        result = dims if dt.category(dims) >= dt.category(zeros) else dt.promote(dims, zeros)
-    else:
-        result = dims if dims is not None else zeros
-    for n in numbers:
-        result = dt.weak(n) if result is None else dt.promote_weak(result, n)
-    assert result is not None
-    return result
+    return _promoted(tuple([_look(x) for x in adopted(operands)]))
 
 
-def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> list[Value]:
+def spread(operands: Sequence[Value | Number], dtypes: Sequence[DType]) -> Sequence[Value]:
     """Operands brought to the given dtypes and one shape, Python numbers made constants."""
-    from .creation import constant
-    from .elementwise import cast
-    from .view import broadcast_to
+    return _brought(_among_tensors(operands), tuple(dtypes))
 
-    operands = adopted(operands)
-    if (
-        any(isinstance(x, np.ndarray) for x in operands)
-        and (one := _of_tensors(operands)) is not None
-    ):
-        made: Any = getattr(one, "__calque_array__", lambda x: constant(x, one))
-        operands = [made(x) if isinstance(x, np.ndarray) else x for x in operands]
-    tensors = [x for x in operands if not is_number(x)]
-    metas = [meta(x) for x in tensors]
-    first = metas[0]
-    if len(tensors) == len(operands) and all(
-        m is first or (m.shape == first.shape and m.device == first.device) for m in metas
-    ):
-        return [cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)]
-    # A 0-d CPU tensor goes with tensors of any device, as a number would.
-    check_devices([m for m in metas if m.rank or m.device != "cpu"])
-    shape = broadcast_shapes(*(m.shape for m in metas))
-    like = max(tensors, key=lambda x: meta(x).rank)
-    out: list[Value] = []
-    for x, dtype in zip(operands, dtypes, strict=True):
-        made = constant(np.asarray(x, dtype.numpy), like) if is_number(x) else cast(x, dtype)
-        out.append(broadcast_to(made, shape))
+
+def elementwise(op: type[Op], *operands: Value | Number, floats: bool = False) -> Value:
+    """Apply a strict elementwise operator with promotion and broadcasting; one on `floats` gets
+    integers as float32."""
+    return bind(op, _brought(_among_tensors(operands), floats))
+
+
+def _among_tensors(operands: Sequence[Any]) -> Sequence[Any]:
+    """`adopted` operands whose NumPy arrays are tensors, if tensors are met."""
+    for x in operands:
+        if isinstance(x, _NUMPY):
+            break
+    else:
+        return operands
+    one = _of_tensors(operands)
+    if one is None:
+        return operands
+    made: Any = getattr(one, "__calque_array__", lambda x: _makers()[0](x, one))
+    return [made(x) if isinstance(x, np.ndarray) else x for x in adopted(operands)]
+
+
+# What promotion and broadcasting look at: of a number its dtype if it were a tensor, of a tensor
+# shape, dtype, device, and whether it stands for a number.
+_Look: TypeAlias = DType | tuple[Shape, DType, str, bool]
+_WEAK = {kind: dt.weak(kind()) for kind in _NUMBERS}
+
+
+def _look(x: Value | Number) -> _Look:
+    number = _WEAK.get(type(x))
+    if number is not None:
+        return number
+    if is_number(x):
+        return dt.weak(x)
+    m = meta(x)
+    return m.shape, m.dtype, m.device, not m.shape and is_weak(x)
+
+
+@lru_cache(maxsize=4096)
+def _promoted(looks: tuple[_Look, ...]) -> DType:
+    ranks: tuple[list[DType], ...] = ([], [], [])  # as they outrank each other
+    for look in looks:
+        if isinstance(look, DType):
+            ranks[2].append(look)
+        else:
+            shape, dtype, _, weak = look
+            ranks[2 if weak else 0 if shape else 1].append(dt.weak(0.0) if weak else dtype)
+    found: DType | None = None
+    for dtypes in filter(None, ranks):
+        dtype = reduce(dt.promote, dtypes)
+        if found is None or dt.category(dtype) > dt.category(found):
+            found = dtype
+    assert found is not None
+    return found
+
+
+class _Plan(NamedTuple):
+    """How operands get one shape and the dtypes that are wanted: for each that has to change its
+    place, its dtype, and whether it is a number, which is made like the operand `like`."""
+
+    shape: Shape
+    like: int
+    changes: tuple[tuple[int, DType, bool], ...]
+
+
+# Programs see few kinds of operands, and one that sees more starts over.
+_PLANS = 4096
+_plans: dict[Any, _Plan] = {}
+
+
+def _brought(operands: Sequence[Any], wanted: tuple[DType, ...] | bool) -> Sequence[Value]:
+    """Operands of one shape and the dtypes `wanted`, or the promoted one (True: a float)."""
+    looks = tuple([_look(x) for x in operands])
+    plan = _plans.get((wanted, looks))
+    if plan is None:
+        plan = _plan(looks, wanted)
+        # What is asked of symbolic sizes is a guard of the program that is being made.
+        if all(type(d) is int for look in looks if not isinstance(look, DType) for d in look[0]):
+            if len(_plans) >= _PLANS:
+                _plans.clear()
+            _plans[wanted, looks] = plan
+    if not plan.changes:
+        return operands
+    _, full, cast, broadcast_to = _makers()
+    out = list(operands)
+    for i, dtype, number in plan.changes:
+        if number:
+            out[i] = full(plan.shape, out[i], dtype, operands[plan.like])
+        else:
+            out[i] = broadcast_to(cast(out[i], dtype), plan.shape)
     return out
 
 
-def elementwise(op: type[Op], *operands: Value | Number, dtype: DType | None = None) -> Value:
-    """Apply a strict elementwise operator with promotion and broadcasting."""
-    dtype = result_type(*operands) if dtype is None else dtype
-    return bind(op, spread(operands, [dtype] * len(operands)))
+def _plan(looks: tuple[_Look, ...], wanted: tuple[DType, ...] | bool) -> _Plan:
+    if isinstance(wanted, bool):
+        dtype = _promoted(looks)
+        dtype = dt.float32 if wanted and not dtype.is_floating_point else dtype
+        wanted = (dtype,) * len(looks)
+    metas = {i: TensorMeta(*look[:3]) for i, look in enumerate(looks) if isinstance(look, tuple)}
+    # A 0-d CPU tensor goes with tensors of any device, as a number would.
+    check_devices([m for m in metas.values() if m.rank or m.device != "cpu"])
+    shape = broadcast_shapes(*[m.shape for m in metas.values()])
+    changes = [
+        (i, dtype, i not in metas)
+        for i, dtype in enumerate(wanted)
+        if i not in metas or metas[i].dtype is not dtype or metas[i].shape != shape
+    ]
+    return _Plan(shape, max(metas, key=lambda i: metas[i].rank), tuple(changes))
+
+
+@cache
+def _makers() -> tuple[Callable[..., Value], ...]:
+    from .creation import constant, full
+    from .elementwise import cast
+    from .view import broadcast_to
+
+    return constant, full, cast, broadcast_to
 
 
 def normalize_dim(dim: int, rank: int) -> int:

@@ -19,7 +19,7 @@ from ..pointwise import Body
 from ..scalar import ScalarBuilder
 from ..sym import Dim
 from ..types import TensorMeta
-from ._common import Number, elementwise, result_type, same_metas
+from ._common import Number, elementwise, same_metas
 from ._fold import fold_uniform
 
 
@@ -200,7 +200,7 @@ def float_function(op: type[Elementwise]) -> Callable[..., Value]:
     """The same for float operators, whose integer operands become float32 as in PyTorch."""
 
     def apply(*operands: Value | Number) -> Value:
-        return elementwise(op, *operands, dtype=floating(*operands))
+        return elementwise(op, *operands, floats=True)
 
     return _named(apply, op)
 
@@ -209,9 +209,3 @@ def _named(apply: Callable[..., Value], op: type[Op]) -> Callable[..., Value]:
     apply.__name__ = apply.__qualname__ = op.name.removeprefix("calque.")
     apply.__doc__ = op.__doc__
     return apply
-
-
-def floating(*operands: Value | Number) -> DType:
-    """The dtype in which a float function computes: integers become float32."""
-    dtype = result_type(*operands)
-    return dtype if dtype.is_floating_point else dt.float32

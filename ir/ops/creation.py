@@ -14,6 +14,7 @@ from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
 from ..types import TensorMeta
+from .view import broadcast_to
 
 
 class Constant(Op):
@@ -116,9 +117,11 @@ def constant(value: Any, like: Value, device: str | None = None) -> Value:
 
 def full(shape: Sequence[Dim], value: bool | int | float, dtype: DType, like: Value) -> Value:
     """A tensor filled with one value: a broadcast constant, so it takes no memory."""
-    from .view import broadcast_to
-
-    return broadcast_to(constant(np.asarray(value, dtype.numpy), like), shape)
+    array = np.asarray(value, dtype.numpy)
+    made = getattr(like, "__calque_full__", None)
+    if made is not None:
+        return made(array, tuple(shape))
+    return broadcast_to(constant(array, like), shape)
 
 
 def full_like(x: Value, value: bool | int | float, dtype: DType | None = None) -> Value:

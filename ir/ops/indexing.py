@@ -13,8 +13,11 @@ from ..sym import Dim, product
 from ..types import TensorMeta
 from ._common import broadcast_shapes, normalize_dim, sizes
 from ._elementwise import torch_name
+from .creation import iota, size
+from .elementwise import add, cast, detach, eq, mul, where
 from .index import Pick, check_index, take
 from .scatter import IndexAdd, IndexCopy
+from .view import broadcast_to, permute, reshape
 
 
 def index_select(x: Value, dim: int, index: Value) -> Value:
@@ -22,17 +25,12 @@ def index_select(x: Value, dim: int, index: Value) -> Value:
     if meta(index).rank > 1:
         raise index_error("index_select(): Index is supposed to be a vector")
     if meta(index).rank == 0:
-        from .view import reshape
-
         index = reshape(index, (1,))
     return take(x, dim, index)
 
 
 def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Value:
     """Rows of weight (V, D) at ids of any shape; rows at `padding_idx` get no gradient."""
-    from .elementwise import detach, eq, where
-    from .view import reshape
-
     m = meta(weight)
     if m.rank != 2:
         raise runtime_error("'weight' must be 2-D")
@@ -53,10 +51,6 @@ def embedding(weight: Value, ids: Value, padding_idx: int | None = None) -> Valu
 
 def one_hot(ids: Value, classes: Dim) -> Value:
     """int64 (*ids.shape, classes): one where the class is the id, which must be in range."""
-    from .creation import iota
-    from .elementwise import cast, eq
-    from .view import reshape
-
     m = meta(ids)
     ids = reshape(check_index(ids, classes, m.rank, wrap=False), (*m.shape, 1))
     return cast(eq(ids, iota(classes, m.dtype, ids)), dt.int64)
@@ -67,8 +61,6 @@ def pick(x: Value, dim: int, index: Value) -> Value:
 
     The gather of cross entropy: `pick(log_probabilities, 1, targets)`.
     """
-    from .view import reshape
-
     m = meta(x)
     dim = normalize_dim(dim, m.rank)
     kept = meta(index).shape
@@ -85,8 +77,6 @@ class Selection:
     """
 
     def __init__(self, x: Value, indices: Sequence[Value | None]) -> None:
-        from .view import permute, reshape
-
         m = meta(x)
         if len(indices) > m.rank:
             raise index_error(
@@ -111,8 +101,6 @@ class Selection:
 
     def restore(self, x: Value) -> Value:
         """A tensor in the form of `self.x` in the form of the original."""
-        from .view import permute, reshape
-
         inverse = tuple(int(i) for i in np.argsort(self.perm))
         x = reshape(x, self.moved)
         return permute(x, inverse) if inverse != tuple(range(len(inverse))) else x
@@ -120,10 +108,6 @@ class Selection:
 
 def _flat_index(x: TensorMeta, dims: Sequence[int], indices: Sequence[Value]) -> Value:
     """Index tensors, broadcast together, as one index into the flattened dimensions."""
-    from .creation import size
-    from .elementwise import add, cast, mul
-    from .view import broadcast_to
-
     try:
         shape = broadcast_shapes(*(meta(i).shape for i in indices))
     except RuntimeError:
@@ -155,8 +139,6 @@ def index_put(
     x: Value, indices: Sequence[Value | None], values: Value, *, accumulate: bool = False
 ) -> Value:
     """`x[indices] = values`, or `+=` with `accumulate`; values broadcast to what is indexed."""
-    from .view import broadcast_to
-
     selection = Selection(x, indices)
     attrs = {"dim": selection.dim}
     m = meta(selection.x)

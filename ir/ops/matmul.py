@@ -155,6 +155,8 @@ def matmul(a: Value, b: Value) -> Value:
             f"{ma.rank}D and {mb.rank}D"
         )
     _check_dtypes(ma, mb)
+    if ma.rank == 2 and mb.rank == 2:
+        return bind(Matmul, (a, b))
     if ma.rank == 1 and mb.rank == 1:
         return _dot(a, b)
     if ma.rank == 1:

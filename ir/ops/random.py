@@ -21,6 +21,22 @@ from ..errors import runtime_error
 from ..op import Node, Op, Sample, Value, bind
 from ..sym import Dim
 from ..types import Shape, TensorMeta
+from .elementwise import (
+    add,
+    bitwise_and,
+    bitwise_or,
+    cast,
+    cos,
+    log,
+    lt,
+    mul,
+    remainder,
+    shift_left,
+    sqrt,
+    sub,
+)
+from .view import reshape
+from .viewing import narrow
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -186,8 +202,6 @@ def uniform(
     high: float | Value = 1.0,
 ) -> Value:
     """Numbers in [low, high): multiples of the spacing just below one, all equally likely."""
-    from .elementwise import add, bitwise_and, cast, mul, sub
-
     digits = _DIGITS[dtype.name]
     if digits > 32:
         unit = _uniform64(key, counter, shape)
@@ -202,8 +216,6 @@ def uniform(
 
 def _uniform64(key: Value, counter: Value, shape: Sequence[Dim]) -> Value:
     """53 random bits over 2**53, from two draws per element."""
-    from .elementwise import add, bitwise_and, cast, mul
-
     first, second = _two(random_bits(key, counter, (2, *shape)), shape)
     top = mul(cast(bitwise_and(first, (1 << 26) - 1), dt.float64), 2.0**-26)
     low = mul(cast(bitwise_and(second, (1 << 27) - 1), dt.float64), 2.0**-53)
@@ -212,9 +224,6 @@ def _uniform64(key: Value, counter: Value, shape: Sequence[Dim]) -> Value:
 
 def _two(x: Value, shape: Sequence[Dim]) -> tuple[Value, Value]:
     """The two slices of x along its leading dimension of size 2."""
-    from .view import reshape
-    from .viewing import narrow
-
     return reshape(narrow(x, 0, 0, 1), shape), reshape(narrow(x, 0, 1, 1), shape)
 
 
@@ -227,8 +236,6 @@ def normal(
     std: float | Value = 1.0,
 ) -> Value:
     """Normally distributed numbers, by the transform of Box and Muller."""
-    from .elementwise import add, cast, cos, log, mul, sqrt, sub
-
     wide = dt.float64 if dtype is dt.float64 else dt.float32
     radial, turn = _two(uniform(key, counter, (2, *shape), wide), shape)
     radius = sqrt(mul(log(sub(1.0, radial)), -2.0))  # 1 - u is never zero
@@ -240,8 +247,6 @@ def normal(
 
 def bernoulli(key: Value, counter: Value, p: float | Value, shape: Sequence[Dim]) -> Value:
     """True with probability p (a number, or a tensor that broadcasts to `shape`), as bool."""
-    from .elementwise import lt
-
     return lt(uniform(key, counter, shape), p)
 
 
@@ -249,8 +254,6 @@ def randint(
     key: Value, counter: Value, low: int, high: int, shape: Sequence[Dim], dtype: DType = dt.int64
 ) -> Value:
     """Integers in [low, high). Raises RuntimeError for an empty range."""
-    from .elementwise import add, bitwise_and, bitwise_or, cast, remainder, shift_left
-
     if high <= low:
         raise runtime_error(f"random_ expects 'from' to be less than 'to', but got {low} >= {high}")
     # 62 bits keep the excess of small remainders below anything measurable.
