@@ -266,7 +266,8 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> tuple[float, Bloc
     width = target.width(bits)
     if p.a is not None and p.a.columns != ONE:
         p.a = None  # a column of each tile: every element would come from another line
-    if p.b is not None and (m is None or m >= FEW_ROWS * target.tile_shape[0]):
+    many = m is None or m >= FEW_ROWS * target.tile_shape[0]
+    if p.b is not None and many and not _is_small(n, k, bits, target):
         p.b = None
     across = score(p.columns, width, p.right) >= score(p.k, width, p.right)
     outer = 1
@@ -280,6 +281,14 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> tuple[float, Bloc
         transposed=p.transposed,
     )  # fmt: skip
     return choose(sizes, target, blocking)
+
+
+SMALL = 4
+"""A B of at most so many times the nearest cache is not copied either."""
+
+
+def _is_small(n: int | None, k: int | None, bits: int, target: Target) -> bool:
+    return n is not None and k is not None and n * k * bits // 8 <= SMALL * target.l1
 
 
 MATH = 16
