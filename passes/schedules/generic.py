@@ -30,6 +30,7 @@ from .expr import (
     Order,
     Reduce,
     Result,
+    Rows,
     walk,
 )
 from .index import ZERO, Atom, Ix, Space, product
@@ -136,6 +137,8 @@ class Generic:
         if made.product is not None:
             if len(long) > 1:
                 made = over(long)
+                pairs = [over(long[:n], long[n:]) for n in range(1, len(long))]
+                made.rows = _rows(made, pairs, 0), _rows(made, pairs, 1)
             made.order = "dot"
             return self._finish(made)
         if kept[-1] != long[-1]:
@@ -357,6 +360,18 @@ def plain_combines(accs: Sequence[Acc], yields: Sequence[Expr]) -> tuple[Combine
 
 
 _PRODUCTS = {arith.AddfOp: arith.MulfOp, arith.AddiOp: arith.MuliOp}
+
+
+def _rows(made: Reduce, pairs: Sequence[Reduce], side: int) -> Rows | None:
+    """A factor of a product as the longest rows that leave accesses along them as they are, of
+    those that two loops make; None where one loop does or none do."""
+    if made.product is None or is_plain([made.product[side]], made.loops[0].deps):
+        return None
+    for pair in pairs:
+        if pair.product is not None and is_plain([pair.product[side]], pair.loops[1].deps):
+            outer, inner = pair.loops
+            return Rows(outer, inner, pair.product[side])
+    return None
 
 
 def product_of(
