@@ -21,6 +21,7 @@ from ..ir.ops._common import check_devices
 from ..ir.ops.casting import Detach
 from ..ir.ops.creation import Constant
 from ..ir.ops.elementwise import Elementwise
+from ..ir.ops.matmul import Matmul
 from ..ir.ops.view import BroadcastTo, View
 from ..ir.types import Shape, TensorMeta
 from ..runtime.memory import Buffer
@@ -125,13 +126,14 @@ def _computing(
         x.data_ptr()  # a meta tensor that goes with others, being a number, has no data
     if issubclass(op, Elementwise) and 0 in results[0].shape:
         return lambda operands, attrs: [empty_concrete(m) for m in results]
-    shapes = _readable(op, operands, results[0])
+    turned = tuple([op is Matmul and _is_turned(x) for x in operands])
+    shapes = _readable(op, operands, results[0], turned)
     copied = None in shapes
     metas = [
         x._meta if shape is None else x._meta.with_shape(shape)
         for x, shape in zip(operands, shapes, strict=True)
     ]
-    call = prepared(op, metas, attrs, results[0])
+    call = prepared(op, metas, attrs, results[0], turned)
     widths = [m.dtype.itemsize for m in metas]
     made = [(m, *layout(m)) for m in results]
     native = native_operation([layout(m)[1] for m in metas], widths, made, call)
@@ -162,7 +164,17 @@ def _computing(
     return compute
 
 
-def _readable(op: type[Op], operands: Sequence[Tensor], result: TensorMeta) -> list[Ints | None]:
+def _is_turned(x: Tensor) -> bool:
+    """Whether matrices lie column by column, as after a transposition: products read them so."""
+    if len(x._sizes) < 2 or strided.contiguous(x):
+        return False
+    turned = [(*d[:-2], d[-1], d[-2]) for d in (x._sizes, x._strides)]
+    return is_contiguous(*turned)
+
+
+def _readable(
+    op: type[Op], operands: Sequence[Tensor], result: TensorMeta, turned: Sequence[bool]
+) -> list[Ints | None]:
     """The shapes under which a program reads operands as they lie; None for those that have to be
     copied into order first.
 
@@ -170,7 +182,8 @@ def _readable(op: type[Op], operands: Sequence[Tensor], result: TensorMeta) -> l
     stride is 0) are left out, as ones of size 1.
     """
     if not issubclass(op, Elementwise):
-        return [x._sizes if strided.contiguous(x) else None for x in operands]
+        pairs = zip(operands, turned, strict=True)
+        return [x._sizes if turn or strided.contiguous(x) else None for x, turn in pairs]
     shapes: list[Ints | None] = []
     for x in operands:
         pairs = zip(x._sizes, x._strides, strict=True)

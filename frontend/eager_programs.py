@@ -23,7 +23,7 @@ from xdsl.ir import Block, Region
 from ..ir import sym
 from ..ir.op import Builder, Op, infer
 from ..ir.ops.elementwise import Elementwise
-from ..ir.ops.view import BroadcastTo
+from ..ir.ops.view import BroadcastTo, Transpose
 from ..ir.types import TensorMeta, to_type
 from ..ir.verify import set_guards
 from ..runtime.executable import Call
@@ -56,9 +56,14 @@ _programs: dict[Any, _Entry] = {}
 
 
 def prepared(
-    op: type[Op], operands: Sequence[TensorMeta], attrs: dict[str, Any], result: TensorMeta
+    op: type[Op],
+    operands: Sequence[TensorMeta],
+    attrs: dict[str, Any],
+    result: TensorMeta,
+    turned: tuple[bool, ...] = (),
 ) -> Call:
-    """An operator's program for the sizes of operands that lie in order in memory.
+    """An operator's program for the sizes of operands that lie in order in memory, or, those that
+    are `turned`, with the last two dimensions in the other order.
 
     Operands of an elementwise operator may have size 1 where the result has another.
     """
@@ -77,14 +82,14 @@ def prepared(
             shapes.append((count,))
             attrs = {**attrs, name: count if whole else (count,)}
         pattern = tuple(map(_free, shapes))
-    key = (op, tuple([m.dtype for m in operands]), pattern, _attributes(op, attrs))
+    key = (op, tuple([m.dtype for m in operands]), pattern, _attributes(op, attrs), turned)
     exact = (key, tuple(shapes))
     entry = _programs.get(key) or _programs.get(exact)
     if entry is None:
         if issubclass(op, Elementwise):
             entry = _build_elementwise(op, operands, shapes[0], pattern, attrs)
         else:
-            entry = _build(op, operands, shapes, attrs)
+            entry = _build(op, operands, shapes, attrs, turned or (False,) * len(operands))
         if len(_programs) >= _PROGRAMS:
             _programs.clear()
         entry = _programs.setdefault(exact if entry.guarded else key, entry)
@@ -153,7 +158,11 @@ def _build_elementwise(
 
 
 def _build(
-    op: type[Op], operands: Sequence[TensorMeta], shapes: Sequence[Ints], attrs: dict[str, Any]
+    op: type[Op],
+    operands: Sequence[TensorMeta],
+    shapes: Sequence[Ints],
+    attrs: dict[str, Any],
+    turned: Sequence[bool],
 ) -> _Entry:
     """Compile the program for all sizes, or for those that facts were used of."""
     symbolic, examples, order, guarded = _symbols(op, operands, attrs)
@@ -164,10 +173,21 @@ def _build(
         attrs = {**attrs, key: size if isinstance(attrs[key], int) else (size,)}
         examples["n"] = shapes[-1][0]
         order["n"] = (len(operands), 0)
-    block = Block(arg_types=[to_type(m) for m in symbolic])
+    swaps = [
+        (*range(m.rank - 2), m.rank - 1, m.rank - 2) if turn else tuple(range(m.rank))
+        for m, turn in zip(symbolic, turned, strict=True)
+    ]
+    given = [
+        m.with_shape([m.shape[d] for d in swap]) for m, swap in zip(symbolic, swaps, strict=True)
+    ]
+    block = Block(arg_types=[to_type(m) for m in given])
     env = sym.SymEnv(examples)
     with env, Builder(block) as builder:
-        builder.emit(op, list(block.args), attrs)
+        values = [
+            builder.emit(Transpose, [arg], {"perm": swap}).results[0] if turn else arg
+            for arg, swap, turn in zip(block.args, swaps, turned, strict=True)
+        ]
+        builder.emit(op, values, attrs)
     program = _compile(block, env, free)
     return _Entry(program, tuple(order[s] for s in program.symbols), guarded)
 

@@ -278,3 +278,14 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 6), (6, 1), (3, 5, 7), (2, 1, 3, 4), (0, 4), (4, 0)])
+def test_products_read_transposed_matrices(shape: tuple[int, ...]) -> None:
+    """As they lie, also within other memory; the bits are those of copies in order."""
+    rng = np.random.default_rng(0)
+    wide = calque.tensor(rng.normal(size=(shape[0] + 2, *shape[1:])).astype("f4"))
+    x = wide[1:-1]
+    for a, b in ((x.mT, x), (x, x.mT), (x.mT, x.mT.contiguous().mT), (x.mT.mT, x.mT)):
+        wanted = a.clone().contiguous() @ b.clone().contiguous()
+        np.testing.assert_array_equal((a @ b).numpy(), wanted.numpy())
