@@ -40,7 +40,7 @@ from .expr import (
     Result,
 )
 from .index import ONE, Atom, Ix
-from .numbers import TRUE, number
+from .numbers import FALSE, TRUE, Properties, integers, number
 from .options import Blocking
 from .streams import LINE, is_aligned, is_large, itemsize
 from .writer import Lane
@@ -237,6 +237,8 @@ class Emitter(ConditionWriter):
                 return self.put(vector.LoadOp, operands, type_)
             other = self.splat(number(0, e.type), e.type, lane.width)
             return self.put(vector.MaskedLoadOp, [*operands, mask, other], type_)
+        if steps[-1] == Ix.of(2) and is_row(e.memory, [*steps[:-1], ONE]):
+            return self._every_second(e, lane, mask)
         if mask is None:
             mask = self.splat(TRUE, i1, lane.width)
         known = [s for s in steps if s is not None]
@@ -257,6 +259,27 @@ class Emitter(ConditionWriter):
             operands=[base, *map(self.index, at), offsets, mask], result_types=[type_]
         )
         return self.do(op).results[0]
+
+    def _every_second(self, e: Load, lane: Lane, mask: SSAValue | None) -> SSAValue:
+        """Every second element of a row, out of two vectors that end with the last one."""
+        width = lane.width
+        lanes = range(width)
+        halves = []
+        for first, odd in ((0, 0), (width - 1, 1)):
+            *outer, column = map(self.index, e.indices)
+            operands = [self.memref(e.memory), *outer, self.add(column, self.int_(first))]
+            type_ = self.vector(e.type, width)
+            if mask is None:
+                halves.append(self.put(vector.LoadOp, operands, type_))
+                continue
+            nothing = self.splat(FALSE, i1, width)
+            wanted = [(first + j) // 2 if j % 2 == odd else width for j in lanes]
+            some = Properties(mask=integers(wanted))
+            there = self.put(vector.ShuffleOp, (mask, nothing), mask.type, some)
+            other = self.splat(number(0, e.type), e.type, width)
+            halves.append(self.put(vector.MaskedLoadOp, [*operands, there, other], type_))
+        order = Properties(mask=integers([2 * j + (2 * j >= width) for j in lanes]))
+        return self.put(vector.ShuffleOp, halves, halves[0].type, order)
 
     def _ask(self, e: Load, lane: Lane) -> None:
         """Prefetch the next row of large memory when a row is read for the second time."""

@@ -25,15 +25,13 @@ from .expr import (
     Combine,
     Expr,
     Guards,
-    IndexOf,
-    Load,
     Order,
     Reduce,
     Result,
-    Rows,
     walk,
 )
 from .index import ZERO, Atom, Ix, Space, product
+from .patterns import is_exact, is_plain, is_windowed, rows_of
 from .scalars import Env
 
 if TYPE_CHECKING:
@@ -138,10 +136,10 @@ class Generic:
             if len(long) > 1:
                 made = over(long)
                 pairs = [over(long[:n], long[n:]) for n in range(1, len(long))]
-                made.rows = _rows(made, pairs, 0), _rows(made, pairs, 1)
+                made.rows = rows_of(made, pairs, 0), rows_of(made, pairs, 1)
             made.order = "dot"
             return self._finish(made)
-        if kept[-1] != long[-1]:
+        if kept[-1] != long[-1] or self._is_window(made):
             made.order = "sequence"
             return self._finish(made)
         if len(long) > 1:
@@ -153,6 +151,10 @@ class Generic:
                 made = candidates[0]
         made.order = "lanes"
         return self._finish(made)
+
+    def _is_window(self, made: Reduce) -> bool:
+        """Whether results are the better vectors, and give the same values."""
+        return is_exact(made) and is_windowed(made, self.access.lanes(made.accs[0].type))
 
     def _suits(self, made: Reduce) -> bool:
         """Whether rows of the innermost loop are worth vectors of their own: they fill the
@@ -289,22 +291,6 @@ def _rank(extent: Ix) -> int:
     return 2 if _is_size(extent) else 1
 
 
-def is_plain(roots: Sequence[Expr], bits: int) -> bool:
-    """Whether no index below the roots divides by way of the given loops."""
-    for e in walk(*roots):
-        indices: tuple[Ix, ...] = ()
-        if isinstance(e, Load):
-            indices = e.indices + tuple(g.index for g in e.guards)
-        elif isinstance(e, IndexOf):
-            indices = (e.index,)
-        for index in indices:
-            for monomial, _ in index.terms:
-                for atom in monomial:
-                    if atom.deps & bits and atom.kind in ("floordiv", "mod"):
-                        return False
-    return True
-
-
 def _element(value: SSAValue) -> Attribute:
     type_ = value.type
     assert isinstance(type_, TensorType)
@@ -362,18 +348,6 @@ def plain_combines(accs: Sequence[Acc], yields: Sequence[Expr]) -> tuple[Combine
 _PRODUCTS = {arith.AddfOp: arith.MulfOp, arith.AddiOp: arith.MuliOp}
 
 
-def _rows(made: Reduce, pairs: Sequence[Reduce], side: int) -> Rows | None:
-    """A factor of a product as the longest rows that leave accesses along them as they are, of
-    those that two loops make; None where one loop does or none do."""
-    if made.product is None or is_plain([made.product[side]], made.loops[0].deps):
-        return None
-    for pair in pairs:
-        if pair.product is not None and is_plain([pair.product[side]], pair.loops[1].deps):
-            outer, inner = pair.loops
-            return Rows(outer, inner, pair.product[side])
-    return None
-
-
 def product_of(
     accs: Sequence[Acc], yields: Sequence[Expr], contract: bool
 ) -> tuple[Expr, Expr] | None:
@@ -393,4 +367,4 @@ def product_of(
     return None
 
 
-__all__ = ["COMBINERS", "Generic", "Order", "evaluate", "is_plain"]
+__all__ = ["COMBINERS", "Generic", "Order", "evaluate"]

@@ -24,8 +24,8 @@ from .expr import (
     Result,
     walk,
 )
-from .generic import is_plain
 from .index import ZERO, Atom, Ix, coefficient, product
+from .patterns import is_plain
 from .steps import lane_step
 
 UNROLL, HEAVY = 4, 24

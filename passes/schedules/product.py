@@ -19,9 +19,9 @@ from .access import Access
 from .blocks import IN_ORDER, K_WHOLE, TRANSPOSED, Blocks, Sizes, choose
 from .emit import is_row
 from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, Rows, walk
-from .generic import is_plain
 from .index import ONE, ZERO, Atom, Ix, coefficient
 from .options import Blocking
+from .patterns import is_plain
 from .plan import Store, build, choose_loops, score
 
 
