@@ -87,10 +87,9 @@ def stage_text(
     kernels = stage_module(module, "kernel", options, dump=dump)
     if stage == "ptx":
         return nvptx.joined(nvptx.ptx_text(kernels, target))
-    comment = {"llvm": ";", "asm": "#"}[stage]
-    make = {"llvm": codegen.llvm_text, "asm": codegen.assembly}[stage]
-    texts = make(kernels, target)
-    return "\n".join(f"{comment} ---- {name}\n{text}" for name, text in texts.items())
+    if stage == "asm":
+        return codegen.assembly(kernels, target)
+    return codegen.joined(codegen.llvm_text(kernels, target))
 
 
 def dumped(
