@@ -143,7 +143,7 @@ class CompiledFunction(Generic[P, R]):
         return self._route.entry
 
     def ir(self, stage: str = "graph") -> str:
-        """The text of a stage: "graph", "linalg", "kernel", "llvm" or "asm"."""
+        """The text of a stage: "graph", "linalg", "kernel", "llvm", "asm" or "ptx"."""
         from .stages import stage_text
 
         return stage_text(self._entry.captured.module(), stage)
