@@ -27,7 +27,7 @@ from ..runtime.memory import Buffer
 from . import strided
 from .creation import empty_concrete, from_array, layout
 from .eager_programs import prepared
-from .errors import run
+from .errors import failure, run
 from .gradmode import is_grad_enabled
 from .storage import Ints, Storage, is_contiguous, view_geometry
 from .tensor import Tensor
@@ -119,6 +119,8 @@ def _computing(
     op: type[Op], operands: Sequence[Tensor], attrs: dict[str, Any], results: Sequence[TensorMeta]
 ) -> Route:
     """The route of an operator that has a program."""
+    from .nativecall import native_operation  # which knows modules' parameters
+
     for x in operands:
         x.data_ptr()  # a meta tensor that goes with others, being a number, has no data
     if issubclass(op, Elementwise) and 0 in results[0].shape:
@@ -132,14 +134,22 @@ def _computing(
     call = prepared(op, metas, attrs, results[0])
     widths = [m.dtype.itemsize for m in metas]
     made = [(m, *layout(m)) for m in results]
+    native = native_operation([layout(m)[1] for m in metas], widths, made, call)
 
     def compute(operands: Sequence[Any], attrs: dict[str, Any]) -> list[Tensor]:
         if copied:
             pairs = zip(operands, shapes, strict=True)
             operands = [contiguous(x) if shape is None else x for x, shape in pairs]
+        if native is not None:
+            found = native(*operands)
+            if type(found) is list:
+                return found
+            if found is not None:
+                raise failure(call.failure(found))
+        held = [x._storage.buffer for x in operands]  # another thread may replace it meanwhile
         pointers = [
-            x._storage.buffer.ptr + x._offset * width
-            for x, width in zip(operands, widths, strict=True)
+            buffer.ptr + x._offset * width
+            for buffer, x, width in zip(held, operands, widths, strict=True)
         ]
         outputs = []
         for meta, strides, nbytes in made:

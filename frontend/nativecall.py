@@ -1,11 +1,14 @@
-"""The native entry of a route: it looks at what `Route.recognize` does, and runs the program."""
+"""The native entry of a route, which looks at what `Route.recognize` does and runs the program, and
+of an eager operation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..runtime import native
+from ..runtime.executable import Call
 from .current import tracing
 from .gradmode import grad_mode
 from .guards import Epoch
@@ -49,3 +52,14 @@ def native_call(route: Route) -> native.NativeCall | None:
         call=route.call,
     )
     return code.prepare(conduct)
+
+
+def native_operation(
+    reaches: Sequence[int], widths: Sequence[int], layouts: Sequence[native.Layout], call: Call
+) -> Callable[..., Any] | None:
+    """The native way of an eager operation, whose operands reach so many bytes from their first
+    element on and have elements of so many bytes; None where Python has to do it."""
+    code = native_code()
+    if code is None:
+        return None
+    return code.operation(list(zip(reaches, widths, strict=True)), layouts, call)

@@ -205,9 +205,10 @@ done:
   ret void
 }
 
-; call(arguments): None where Python has to look; a status other than 0 as an int; else results.
-; `self` is a tuple, first the address of the record, then what the record refers to.
-define ptr @py_call(ptr %self, ptr %given) {
+; A call, from the tuple of its arguments, or, where `operands` is their number, from an array of
+; operands that look as they have to: None where Python has to look, a status other than 0 as an int,
+; else results. `self` is a tuple, first the address of the record, then what the record refers to.
+define internal ptr @perform(ptr %self, ptr %given, i64 %operands) {
 entry:
   %status = alloca i32
   %integer = call ptr @PyTuple_GetItem(ptr %self, i64 0)
@@ -232,7 +233,17 @@ entry:
   %f4 = insertvalue %frame %f3, ptr %references, 3
   %f5 = insertvalue %frame %f4, ptr %made, 4
   store %frame %f5, ptr %frame
-  %fits = call i32 @recognize(ptr %record, ptr %given, ptr %frame)
+  %call = icmp slt i64 %operands, 0
+  br i1 %call, label %recognize, label %take
+recognize:
+  %recognized = call i32 @recognize(ptr %record, ptr %given, ptr %frame)
+  br label %decide
+take:
+  %taken = call i1 @operands(ptr %record, ptr %given, i64 %operands, ptr %frame)
+  %known = zext i1 %taken to i32
+  br label %decide
+decide:
+  %fits = phi i32 [%recognized, %recognize], [%known, %take]
   switch i32 %fits, label %leave [
     i32 1, label %make
     i32 0, label %miss
@@ -259,8 +270,14 @@ miss:
   call void @Py_IncRef(ptr %none)
   br label %leave
 leave:
-  %out = phi ptr [null, %entry], [null, %make], [null, %start], [%number, %failed],
+  %out = phi ptr [null, %decide], [null, %make], [null, %start], [%number, %failed],
                  [%collected, %collect], [%none, %miss]
   call void @drop(ptr %references, i64 %count)
+  ret ptr %out
+}
+
+; call(arguments)
+define ptr @py_call(ptr %self, ptr %given) {
+  %out = call ptr @perform(ptr %self, ptr %given, i64 -1)
   ret ptr %out
 }

@@ -1,12 +1,14 @@
 """The native entry: calls of compiled functions that go from Python's arguments to its results
-without running Python, and how native code makes tensors and buffers.
+without running Python, operations on tensors likewise, and how native code makes tensors and
+buffers.
 
-The code is LLVM IR (`objects.ll`, `recognize.ll`, `entry.ll`), compiled once like `pool.ll`, and
-becomes builtin functions. It uses CPython's functions by their addresses, and reads what lies in
-slots of tensors, storages and buffers as memory. So before it is used it is put to the test: slots
-are found by what they hold, and an object that native code makes has to be the one that Python
-would make. Where that fails, and on interpreters that are no CPython with a lock, there is no
-native entry, and Python does all of it. So it does with CALQUE_NATIVE_ENTRY=0, read at first use.
+The code is LLVM IR (`objects.ll`, `recognize.ll`, `entry.ll`, `operate.ll`), compiled once like
+`pool.ll`, and becomes builtin functions. It uses CPython's functions by their addresses, and reads
+what lies in slots of tensors, storages and buffers as memory. So before it is used it is put to the
+test: slots are found by what they hold, and an object that native code makes has to be the one that
+Python would make. Where that fails, and on interpreters that are no CPython with a lock, there is
+no native entry, and Python does all of it. So it does with CALQUE_NATIVE_ENTRY=0, which is read at
+first use.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ Layout: TypeAlias = tuple[Any, tuple[int, ...], int] | int
 # Inputs and results of a program whose call takes the native entry: a call has them on its stack.
 _MOST = 2048
 
-_FILES = ("objects.ll", "recognize.ll", "entry.ll")
+_FILES = ("objects.ll", "recognize.ll", "entry.ll", "operate.ll")
 _SLOTS = {
     "tensor": ("meta", "storage", "strides", "offset", "requires_grad"),
     "storage": ("buffer", "version", "rebased"),
@@ -39,6 +41,7 @@ _SLOTS = {
 _NOARGS, _O, _FASTCALL = 0x4, 0x8, 0x80
 _METHODS = {
     "py_call": _O,
+    "py_operate": _FASTCALL,
     "py_new_tensor": _O,
     "py_make_buffer": _FASTCALL,
     "py_account": _O,
@@ -177,19 +180,38 @@ class Native:
         keep: list[Any] = [conduct, call, epoch]
         conditions = [_condition(c, keep) for c in conduct.conditions]
         results = [_result(layout, keep) for layout in conduct.layouts]
+        arguments = [tuple(map(id, a)) for a in conduct.arguments]
         given = [(0 if isinstance(x, self.tensor) else 1, id(x)) for x in conduct.inputs]
-        tables = [
-            _table(rows)
-            for rows in (conditions, [tuple(map(id, a)) for a in conduct.arguments], given, results)
-        ]
+        tables = [_table(rows) for rows in (conditions, arguments, given, results)]
         check = conduct.check
         record = _Record(
-            len(conduct.arguments), inputs, len(results), len(conditions),
+            len(arguments), inputs, len(results), len(conditions),
             *map(ctypes.addressof, tables), 0 if check is None else id(check), conduct.single,
             *call.native(), id(conduct.epochs), id(epoch), -1,
         )  # fmt: skip
-        bound = (ctypes.addressof(record), record, tuple(tables), tuple(keep))
-        return NativeCall(self._function("py_call", bound), record)
+        return NativeCall(self._function("py_call", _bound(record, tables, keep)), record)
+
+    def operation(
+        self, operands: Sequence[tuple[int, int]], layouts: Sequence[Layout], call: Call
+    ) -> Callable[..., Any] | None:
+        """A function of operands of known looks, of each of which is given how many bytes it
+        reaches from its first element on, and what an element takes. It returns what the function
+        of a `NativeCall` does, results as a list. None where Python has to do it."""
+        if len(operands) + len(layouts) > _MOST:
+            return None
+        keep: list[Any] = [call]
+        tables = [_table(operands), _table([_result(layout, keep) for layout in layouts])]
+        given, results = map(ctypes.addressof, tables)
+        count = len(operands)
+        record = _Record(
+            count, count, len(layouts), 0, 0, given, 0, results, 0, False, *call.native()
+        )
+        return self._function("py_operate", _bound(record, tables, keep))
+
+
+def _bound(record: _Record, tables: Sequence[Any], keep: Sequence[Any]) -> tuple[Any, ...]:
+    """What a function for a record is bound to: the address, and what has to live as long."""
+    return ctypes.addressof(record), record, tuple(tables), tuple(keep)
 
 
 def _condition(condition: Condition, keep: list[Any]) -> tuple[int, int, int]:

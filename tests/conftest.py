@@ -14,7 +14,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(params=["native", "python"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Functions compiled meanwhile are called through the native entry, or without one."""
+    """Functions compiled meanwhile are called through the native entry, or without one, and eager
+    operations are done natively, or not."""
+    monkeypatch.setattr("calque.frontend.eager._routes", {})
     if request.param == "python":
         monkeypatch.setattr("calque.frontend.specialize.native_call", lambda route: None)
+        monkeypatch.setattr("calque.frontend.nativecall.native_operation", lambda *args: None)
     return request.param

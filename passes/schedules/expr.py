@@ -141,13 +141,24 @@ class Combine:
 
 
 @dataclass(slots=True, eq=False)
+class Rows:
+    """A factor of a sum of products as rows of elements that follow each other in memory: `outer`
+    counts rows, `inner` runs along one. Together they are the loop of the sum."""
+
+    outer: Atom
+    inner: Atom
+    value: Expr
+
+
+@dataclass(slots=True, eq=False)
 class Reduce:
     """A reduction over `loops`, outermost first, with one or more accumulators.
 
     `order` is "lanes" (over interleaved partial results), "sequence" (one after the other) or
     "dot" (a sum of products: one fma after the other, restarting every so often). `combines` is
     None where the body is no plain combination; `results` then says what it computes from
-    the accumulators `accs`.
+    the accumulators `accs`. `rows` are the factors of `product` as rows, where their elements
+    do not follow each other along the loop.
     """
 
     loops: tuple[Atom, ...]
@@ -159,6 +170,7 @@ class Reduce:
     deps: int
     product: tuple[Expr, Expr] | None = None
     values: tuple[Result, ...] = field(default=())
+    rows: tuple[Rows | None, Rows | None] = (None, None)
 
 
 def children(e: Expr) -> tuple[Expr, ...]:

@@ -30,6 +30,7 @@ from .expr import (
     Order,
     Reduce,
     Result,
+    Rows,
     walk,
 )
 from .index import ZERO, Atom, Ix, Space, product
@@ -127,46 +128,54 @@ class Generic:
         if not long:
             return self._body(fixed, inits, guards)
         kept = [d for d, e in enumerate(self.extents) if e.constant != 1]
-        made = self._reduce_over(long, fixed, inits, guards, merge=False)
+
+        def over(*runs: Sequence[int]) -> Reduce:
+            return self._reduce_over(runs, fixed, inits, guards)
+
+        single = [[d] for d in long]
+        made = over(*single)
         if made.product is not None:
             if len(long) > 1:
-                made = self._reduce_over(long, fixed, inits, guards, merge=True)
+                made = over(long)
+                pairs = [over(long[:n], long[n:]) for n in range(1, len(long))]
+                made.rows = _rows(made, pairs, 0), _rows(made, pairs, 1)
             made.order = "dot"
             return self._finish(made)
         if kept[-1] != long[-1]:
             made.order = "sequence"
             return self._finish(made)
-        made.order = "lanes"
         if len(long) > 1:
-            merged = self._reduce_over(long, fixed, inits, guards, merge=True)
-            inner = made.loops[-1].extent.constant
-            if is_plain(merged.results, merged.loops[0].deps) or not self._blocks(made, inner):
-                merged.order = "lanes"
-                return self._finish(merged)
+            # In as few loops as leave accesses as they are, so that vectors are contiguous.
+            candidates = [over(*single[:n], long[n:]) for n in range(len(long) - 1)]
+            plain = (r for r in candidates if is_plain(r.results, r.loops[-1].deps))
+            made = next(plain, made)
+            if len(made.loops) > 1 and not self._suits(made):
+                made = candidates[0]
+        made.order = "lanes"
         return self._finish(made)
 
-    def _blocks(self, made: Reduce, inner: int | None) -> bool:
-        """Whether rows of `inner` elements fill the interleaved partial results evenly."""
-        return inner is not None and inner % self.access.lanes(made.accs[0].type) == 0
+    def _suits(self, made: Reduce) -> bool:
+        """Whether rows of the innermost loop are worth vectors of their own: they fill the
+        interleaved partial results evenly, or are long enough for some that are partly filled."""
+        lanes, inner = self.access.lanes(made.accs[0].type), made.loops[-1].extent.constant
+        if inner is not None and inner % lanes == 0:
+            return True
+        return made.combines is not None and (inner is None or inner >= lanes // 4)
 
     def _reduce_over(
-        self, dims: Sequence[int], fixed: Sequence[Ix], inits: list[Expr], guards: Guards,
-        *, merge: bool,
-    ) -> Reduce:  # fmt: skip
+        self, runs: Sequence[Sequence[int]], fixed: Sequence[Ix], inits: list[Expr], guards: Guards
+    ) -> Reduce:
+        """The reduction where each run of dimensions is one loop."""
         space = self.access.space
-        extents = [self.extents[d] for d in dims]
         outside = 0
         for index in (*fixed, *[g.index for g in guards]):
             outside |= index.deps
-        if merge:
-            atoms = space.loops([product(extents)], outside)
-            inner = space.delinearize(Ix.of(atoms[0]), extents)
-        else:
-            atoms = space.loops(extents, outside)
-            inner = tuple(map(Ix.of, atoms))
+        extents = [[self.extents[d] for d in run] for run in runs]
+        atoms = space.loops([product(sizes) for sizes in extents], outside)
         here = list(fixed)
-        for d, index in zip(dims, inner, strict=True):
-            here[d] = index
+        for run, atom, sizes in zip(runs, atoms, extents, strict=True):
+            for d, index in zip(run, space.delinearize(Ix.of(atom), sizes), strict=True):
+                here[d] = index
         return self._build(atoms, here, inits, guards)
 
     def _build(
@@ -351,6 +360,18 @@ def plain_combines(accs: Sequence[Acc], yields: Sequence[Expr]) -> tuple[Combine
 
 
 _PRODUCTS = {arith.AddfOp: arith.MulfOp, arith.AddiOp: arith.MuliOp}
+
+
+def _rows(made: Reduce, pairs: Sequence[Reduce], side: int) -> Rows | None:
+    """A factor of a product as the longest rows that leave accesses along them as they are, of
+    those that two loops make; None where one loop does or none do."""
+    if made.product is None or is_plain([made.product[side]], made.loops[0].deps):
+        return None
+    for pair in pairs:
+        if pair.product is not None and is_plain([pair.product[side]], pair.loops[1].deps):
+            outer, inner = pair.loops
+            return Rows(outer, inner, pair.product[side])
+    return None
 
 
 def product_of(

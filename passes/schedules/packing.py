@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, memref, vector
-from xdsl.dialects.builtin import DenseArrayBase, MemRefType, StridedLayoutAttr, i32
+from xdsl.dialects.builtin import DenseArrayBase, MemRefType, StridedLayoutAttr, i1, i32
 from xdsl.ir import Attribute, SSAValue
 
 from .blocks import k_most
 from .emit import Emitter
-from .expr import INDEX, Expr
-from .index import ZERO, Atom, Ix, Space
-from .numbers import Properties, integers, number
+from .expr import INDEX, Expr, Rows
+from .index import ONE, ZERO, Atom, Ix, Space
+from .numbers import FALSE, Properties, integers, number
 from .plan import score
-from .product import Product
+from .product import Product, along_k
 from .transpose import transpose
 from .writer import Lane
 
@@ -71,7 +71,7 @@ class Packing:
         first = self.origin_column()
         stop = p.n if self.single_chunk() else space.minimum(first + Ix.of(t.nc), p.n)
         panels = space.floordiv(stop - first + Ix.of(t.nr - 1), Ix.of(t.nr)) * Ix.of(t.nr)
-        if score(p.columns, t.width, p.right) >= score(p.k, t.width, p.right):
+        if score(p.columns, t.width, p.right) >= along_k(p, t.width, p.right, p.right_rows):
             self._pack_rows_of_b(first, panels, start, length)
             return
 
@@ -152,6 +152,9 @@ class Packing:
         """Square blocks of a B whose columns are contiguous, transposed in registers. Of the
         columns from `at` on the first `there` exist; those that exist where that is not known."""
         e, p, width = self.e, self.p, self.blocks.width
+        if p.right_rows is not None:
+            self._pack_rows_across(p.right_rows, at, there, start, length, row, column)
+            return
         stop = start + length
         known = length.constant is not None and length.constant >= width
 
@@ -188,37 +191,118 @@ class Packing:
         if there != 0:
             e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
 
+    def _pack_rows_across(
+        self, rows: Rows, at: Ix, there: int | None, start: Ix, length: Ix, row: Ix, column: int
+    ) -> None:
+        """The same for rows along k. What a block has too many is overwritten by the next row; the
+        last one's by the next panel, or nothing is behind it."""
+        e, p, width = self.e, self.p, self.blocks.width
+
+        def load(j: int, i: SSAValue, mask: SSAValue) -> SSAValue:
+            if there is not None and j >= there:
+                return e.splat(number(0, p.right.type), p.right.type, width)
+            if there is None:
+                exists = e.less(e.index(at + Ix.of(j)), e.index(p.n))
+                nothing = e.splat(FALSE, i1, width)
+                mask = e.put(arith.SelectOp, (exists, mask, nothing), mask.type)
+            loops = {p.columns: e.index(at + Ix.of(j)), rows.inner: i}
+            lane = Lane(rows.inner, width, mask, aligned=False)
+            with e.inside(e.top.block, loops, lane):
+                return self._masked(e.wide(rows.value, width), mask, p.right.type, width)
+
+        def block(i: SSAValue, to: SSAValue, mask: SSAValue) -> None:
+            to = e.add(to, e.index(row))
+            made = transpose(e, [load(j, i, mask) for j in range(width)])
+            for n, value in enumerate(made):
+                operands = [value, self.b, e.add(to, e.int_(n)), e.int_(column)]
+                e.do(vector.StoreOp.create(operands=operands))
+
+        if there != 0:
+            self._along_rows(rows, start, length, block)
+
+    def _along_rows(
+        self,
+        rows: Rows,
+        start: Ix,
+        length: Ix,
+        body: Callable[[SSAValue, SSAValue, SSAValue], None],
+    ) -> None:
+        """Vectors along the rows that a block of K consists of: `body` gets where one begins in
+        its row and in the block, and which of its elements exist."""
+        e, space, size = self.e, self.space, rows.inner.extent
+        stop = start + length
+        first = Ix.of(rows.outer) * size
+
+        def vectors(i: SSAValue, end: SSAValue) -> Sequence[SSAValue]:
+            to = e.add(i, e.index(first - start))
+            body(i, to, e.mask(e.sub(end, i), self.blocks.width))
+            return ()
+
+        def one(_: SSAValue) -> Sequence[SSAValue]:
+            low = e.index(space.maximum(start - first, ZERO))
+            end = e.index(space.minimum(stop - first, size))
+            bounds = (low, end, e.int_(self.blocks.width))
+            e.for_(bounds, rows.inner, (), lambda i: vectors(i, end))
+            return ()
+
+        bounds = (
+            e.index(space.floordiv(start, size)),
+            e.index(space.floordiv(stop + size - ONE, size)),
+            e.int_(1),
+        )
+        e.for_(bounds, rows.outer, (), one)
+
     def pack_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Compute `rows` rows of A from `row` on (at most `most`) for a block of K, as a matrix
         whose first element is the first of these."""
         p, width = self.p, self.blocks.width
-        if p.rows is not None and score(p.rows, 0, p.left) > score(p.k, width, p.left):
+        if p.rows is not None and score(p.rows, 0, p.left) > along_k(p, width, p.left, p.left_rows):
             return self._pack_steps(p.rows, row, most, rows, start, length)
         return self._pack_rows_of_a(row, most, rows, start, length)
 
     def _pack_rows_of_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Row by row, in vectors along k."""
-        e, p, width = self.e, self.p, self._lanes(self.p.k, self.p.left)
-        target = self.alloca(p.element, [most, self.panel_rows()])
-        stop = start + length
-
-        def vectors(k: SSAValue, i: SSAValue) -> Sequence[SSAValue]:
-            mask = e.mask(e.sub(e.index(stop), k), width)
-            with e.inside(e.top.block, {p.k: k}, Lane(p.k, width, mask)):
-                to = e.sub(k, e.index(start))
-                operands = [e.wide(p.left, width), target, i, to]
-                e.do(vector.StoreOp.create(operands=operands))
-            return ()
+        e, p, width = self.e, self.p, self.blocks.width
+        # Behind each row there is room for what its last vector has too much.
+        target = self.alloca(p.element, [most, self.panel_rows() + width])
 
         def one(i: SSAValue) -> Sequence[SSAValue]:
             here = {} if p.rows is None else {p.rows: e.add(i, e.index(row))}
             with e.inside(e.top.block, here):
-                bounds = (e.index(start), e.index(stop), e.int_(width))
-                e.for_(bounds, None, (), lambda k: vectors(k, i))
+                if p.left_rows is None:
+                    self._pack_row(target, i, start, length)
+                else:
+                    self._pack_row_in_parts(p.left_rows, target, i, start, length)
             return ()
 
         e.for_((e.int_(0), e.index(rows), e.int_(1)), None, (), one)
         return target
+
+    def _pack_row(self, target: SSAValue, i: SSAValue, start: Ix, length: Ix) -> None:
+        e, p, width = self.e, self.p, self._lanes(self.p.k, self.p.left)
+        stop = start + length
+
+        def vectors(k: SSAValue) -> Sequence[SSAValue]:
+            mask = e.mask(e.sub(e.index(stop), k), width)
+            with e.inside(e.top.block, {p.k: k}, Lane(p.k, width, mask)):
+                operands = [e.wide(p.left, width), target, i, e.sub(k, e.index(start))]
+                e.do(vector.StoreOp.create(operands=operands))
+            return ()
+
+        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), vectors)
+
+    def _pack_row_in_parts(
+        self, rows: Rows, target: SSAValue, i: SSAValue, start: Ix, length: Ix
+    ) -> None:
+        e, width = self.e, self.blocks.width
+
+        def part(at: SSAValue, to: SSAValue, mask: SSAValue) -> None:
+            lane = Lane(rows.inner, width, mask, aligned=False)
+            with e.inside(e.top.block, {rows.inner: at}, lane):
+                operands = [e.wide(rows.value, width), target, i, to]
+                e.do(vector.StoreOp.create(operands=operands))
+
+        self._along_rows(rows, start, length, part)
 
     def _pack_steps(
         self, loop: Atom, row: Ix, most: int, rows: Ix, start: Ix, length: Ix

@@ -18,7 +18,7 @@ from ...ir.target import Target
 from .access import Access
 from .blocks import IN_ORDER, K_WHOLE, TRANSPOSED, Blocks, Sizes, choose
 from .emit import is_row
-from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, walk
+from .expr import Apply, Choose, Expr, IndexOf, Load, Memory, Reduce, Result, Rows, walk
 from .generic import is_plain
 from .index import ONE, ZERO, Atom, Ix, coefficient
 from .options import Blocking
@@ -44,7 +44,8 @@ class Product:
     matrix of the accumulators' type if the sums may be kept there. `kept` is one of `outer` that
     stands inside of a task, because a packed A serves all its iterations. Where the factors have
     changed places (`transposed`) it is the rows along which the result is contiguous. A `thin` one
-    has very few rows, and a transposed B.
+    has very few rows, and a transposed B. The factors are also given as rows along k, where they do
+    not lie along k as a whole.
     """
 
     result: Result
@@ -62,6 +63,8 @@ class Product:
     kept: Atom | None = None
     transposed: bool = False
     thin: bool = False
+    left_rows: Rows | None = None
+    right_rows: Rows | None = None
     tile: Blocks = field(default_factory=lambda: Blocks(1, 1, 1, 1, 1, 1))
 
     @property
@@ -105,7 +108,10 @@ def _cheaper(p: Product, target: Target, blocking: Blocking) -> Product:
     p.thin = _is_thin(p)
     if p.rows is None or p.out is None or p.thin or target.kind != "cpu":
         return p
-    other = replace(p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True)
+    other = replace(
+        p, left=p.right, right=p.left, rows=p.columns, columns=p.rows, transposed=True,
+        left_rows=p.right_rows, right_rows=p.left_rows,
+    )  # fmt: skip
     _look(other)
     if other.a is None or other.a.columns != ONE or other.out is None:
         return p
@@ -200,6 +206,7 @@ def _classify(
     changing places if need be."""
     assert r.product is not None
     left, right = r.product
+    left_rows, right_rows = r.rows
     rows = [x for x in loops if left.deps & x.deps and not right.deps & x.deps]
     columns = [x for x in loops if right.deps & x.deps and not left.deps & x.deps]
     both = [x for x in loops if left.deps & right.deps & x.deps]
@@ -211,12 +218,16 @@ def _classify(
         return None
     if (along and along[0] in rows) or not columns:
         left, right, rows, columns = right, left, columns, rows
+        left_rows, right_rows = right_rows, left_rows
     if not columns:
         return None
     n = along[0] if along and along[0] in columns else columns[-1]
     m = max(rows, key=lambda x: x.extent.constant or 1 << 30, default=None)
     others = [x for x in loops if x is not n and x is not m]
-    return Product(result, stores, left, right, m, n, r.loops[0], others, result.type)
+    return Product(
+        result, stores, left, right, m, n, r.loops[0], others, result.type,
+        left_rows=left_rows, right_rows=right_rows,
+    )  # fmt: skip
 
 
 def _view(e: Expr, rows: Atom | None, columns: Atom | None, element: Attribute) -> View | None:
@@ -269,7 +280,7 @@ def _blocks(p: Product, target: Target, blocking: Blocking) -> tuple[float, Bloc
     many = m is None or m >= FEW_ROWS * target.tile_shape[0]
     if p.b is not None and many and not _is_small(n, k, bits, target):
         p.b = None
-    across = score(p.columns, width, p.right) >= score(p.k, width, p.right)
+    across = score(p.columns, width, p.right) >= along_k(p, width, p.right, p.right_rows)
     outer = 1
     for loop in p.outer:
         outer *= loop.extent.constant or 1
@@ -289,6 +300,13 @@ SMALL = 4
 
 def _is_small(n: int | None, k: int | None, bits: int, target: Target) -> bool:
     return n is not None and k is not None and n * k * bits // 8 <= SMALL * target.l1
+
+
+def along_k(p: Product, width: int, factor: Expr, rows: Rows | None) -> int:
+    """How well the elements of a factor along k suit as vectors."""
+    if rows is None:
+        return score(p.k, width, factor)
+    return score(rows.inner, width, rows.value)
 
 
 MATH = 16

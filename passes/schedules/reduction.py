@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     IntegerType,
     VectorType,
+    i1,
 )
 from xdsl.dialects.vector import CombiningKindFlag as Kind
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -29,8 +30,8 @@ from ...ir.target import Target
 from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
 from .expr import Combine, Const, Reduce, Result, children, walk
-from .index import Atom, Ix
-from .numbers import NO_FASTMATH, NO_WRAP, Properties, adding, integers, number
+from .index import ZERO, Atom, Ix
+from .numbers import NO_FASTMATH, NO_WRAP, TRUE, Properties, adding, integers, number
 from .selection import selected, write_selection
 from .writer import Lane
 
@@ -234,7 +235,7 @@ def _lanes(e: Emitter, siblings: Sequence[Reduce]) -> Sequence[SSAValue]:
     combines = [c for s in siblings for c in s.combines or ()]
     inits = [i for s in siblings for i in s.inits]
     starts = [_splat(e, identity(c.op, c.value.type), c.value.type, width) for c in combines]
-    vectors = _lane_nest(e, combines, r.loops, starts, width)
+    vectors = _lane_nest(e, combines, r.loops, starts, width, ZERO)
     results = []
     for c, init, v in zip(combines, inits, vectors, strict=True):
         total = _across(e, c, v, width)
@@ -250,14 +251,19 @@ def _lane_nest(
     loops: Sequence[Atom],
     accs: Sequence[SSAValue],
     width: int,
+    row: Ix,
 ) -> Sequence[SSAValue]:
-    if len(loops) > 1:
-        bounds = (e.int_(0), e.index(loops[0].extent), e.int_(1))
+    """The accumulators after the loops of row `row` of the loops outside of these."""
+    loop, *inner = loops
+    if inner:
+        here = row * loop.extent + Ix.of(loop)
+        bounds = (e.int_(0), e.index(loop.extent), e.int_(1))
         return e.for_(
-            bounds, loops[0], accs, lambda _, *a: _lane_nest(e, combines, loops[1:], a, width)
+            bounds, loop, accs, lambda _, *a: _lane_nest(e, combines, inner, a, width, here)
         )
-    loop = loops[0]
     extent, end = loop.extent.constant, e.index(loop.extent)
+    if row.terms and (extent is None or extent % width):
+        return _shifted(e, combines, loop, accs, width, row)
     if extent is None:
         part = e.put(arith.RemUIOp, (end, e.int_(width)), end.type)
         stop = e.sub(end, part)
@@ -276,6 +282,29 @@ def _lane_nest(
     return _tail(e, combines, loop, stop, accs, width) if extent % width else accs
 
 
+def _shifted(
+    e: Emitter,
+    combines: Sequence[Combine],
+    loop: Atom,
+    accs: Sequence[SSAValue],
+    width: int,
+    row: Ix,
+) -> Sequence[SSAValue]:
+    """A row that begins at any lane: vectors begin where lane 0 is, the first before the row."""
+    begin = e.index(row * loop.extent)
+    phase = e.put(arith.RemUIOp, (begin, e.int_(width)), begin.type)
+    stop = e.add(phase, e.index(loop.extent))
+
+    def body(i: SSAValue, *carried: SSAValue) -> Sequence[SSAValue]:
+        before = e.mask(e.sub(phase, i), width)
+        present = e.put(arith.XOrIOp, (before, e.splat(TRUE, i1, width)), before.type)
+        mask = e.put(arith.AndIOp, (present, e.mask(e.sub(stop, i), width)), before.type)
+        lane = Lane(loop, width, mask, aligned=False)
+        return _masked(e, combines, e.sub(i, phase), carried, lane, mask)
+
+    return e.for_((e.int_(0), stop, e.int_(width)), None, accs, body)
+
+
 def _tail(
     e: Emitter,
     combines: Sequence[Combine],
@@ -284,10 +313,22 @@ def _tail(
     accs: Sequence[SSAValue],
     width: int,
 ) -> Sequence[SSAValue]:
-    """The last elements, fewer than lanes: the other lanes combine with the identity."""
+    """The last elements, fewer than lanes."""
     mask = e.mask(e.sub(e.index(loop.extent), start), width)
-    block = e.top.block
-    with e.inside(block, {loop: start}, Lane(loop, width, mask)):
+    return _masked(e, combines, start, accs, Lane(loop, width, mask), mask)
+
+
+def _masked(
+    e: Emitter,
+    combines: Sequence[Combine],
+    start: SSAValue,
+    accs: Sequence[SSAValue],
+    lane: Lane,
+    mask: SSAValue,
+) -> Sequence[SSAValue]:
+    """The elements from `start` on that the mask has; other lanes combine with the identity."""
+    width = lane.width
+    with e.inside(e.top.block, {lane.loop: start}, lane):
         out = []
         for c, acc in zip(combines, accs, strict=True):
             value = e.wide(c.value, width)

@@ -14,6 +14,8 @@ import calque
 from calque.frontend import eager, eager_programs
 from calque.ir.errors import user_line
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def _numbered(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)

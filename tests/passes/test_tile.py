@@ -111,6 +111,30 @@ def test_sums_have_a_fixed_order(shape: tuple[int, int]) -> None:
             np.testing.assert_array_equal(out, order(x))
 
 
+@pytest.mark.parametrize("size", [1, 5, 15, 16, 17, 49, 63, 64, 65, 128, 200, 784])
+def test_sums_over_rows_that_are_not_adjacent(size: int) -> None:
+    """Elements are numbered through all rows; rows that begin at other lanes keep their order."""
+    x = random(7, 3, size)
+    wanted = lanes(np.ascontiguousarray(x.transpose(1, 0, 2)).reshape(3, -1))
+    for type_ in (f"7x3x{size}xf32", "?x?x?xf32"):
+        out_type = "3xf32" if "?" not in type_ else "?xf32"
+        body = f"""
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty({"%C" if "?" in type_ else ""}) : tensor<{out_type}>
+  %i = linalg.fill ins(%z : f32) outs(%e : tensor<{out_type}>) -> tensor<{out_type}>
+  %rout = linalg.generic {{indexing_maps = [affine_map<(c, n, i) -> (n, c, i)>,
+      affine_map<(c, n, i) -> (c)>], iterator_types = ["parallel", "reduction", "reduction"]}}
+      ins(%tx : tensor<{type_}>) outs(%i : tensor<{out_type}>) {{
+  ^bb0(%a: f32, %b: f32):
+    %s = arith.addf %b, %a : f32
+    linalg.yield %s : f32
+  }} -> tensor<{out_type}>"""
+        out = np.zeros(3, "f4")
+        text = kernel([("x", type_)], [("out", out_type)], body, "reduce", ["C"])
+        assert Tiled(text)(x, out, sizes=[3]) == 0
+        np.testing.assert_array_equal(out, wanted)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_with_their_sums(shape: tuple[int, int]) -> None:
     """What is fused with a sum does not change it."""
