@@ -8,7 +8,8 @@ together into what the runtime loads.
 from __future__ import annotations
 
 from .errors import CodegenError
+from .llvm import joined
 from .module import assembly, compile_module
 from .program import llvm_text
 
-__all__ = ["CodegenError", "assembly", "compile_module", "llvm_text"]
+__all__ = ["CodegenError", "assembly", "compile_module", "joined", "llvm_text"]

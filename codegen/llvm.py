@@ -18,7 +18,8 @@ Integer arithmetic on literals is folded, so addresses of static shapes come out
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..ir.target import Target
@@ -54,6 +55,7 @@ __all__ = [
     "integer_like",
     "is_float",
     "is_literal",
+    "joined",
     "lanes",
     "size",
     "suffix",
@@ -132,6 +134,30 @@ class Module:
             else:
                 parts.append(f"{name} = !{{{body}}}")
         return "\n".join(parts) + "\n"
+
+
+_DECLARE = re.compile(r"^declare .*?@([\w.]+)\(.*\n", re.MULTILINE)
+_DEFINE = re.compile(r"^define .*?@([\w.]+)\(", re.MULTILINE)
+_NODE = re.compile(r"^!\d+ = ", re.MULTILINE)
+
+
+def joined(texts: Mapping[str, str]) -> str:
+    """Modules of LLVM text, by name, as one module. It declares once what several of them need,
+    and nothing that one defines; each numbers its metadata after those before it."""
+    declares: dict[str, str] = {}
+    bodies: list[str] = []
+    nodes = 0
+    for name, text in texts.items():
+        declares.update((match[1], match[0]) for match in _DECLARE.finditer(text))
+        body = _DECLARE.sub("", text)
+        if nodes:
+            body = re.sub(r"!(\d+)", lambda node, by=nodes: f"!{int(node[1]) + by}", body)
+        nodes += len(_NODE.findall(body))
+        bodies.append(f"; ---- {name}\n{body}")
+    defined = {symbol for body in bodies for symbol in _DEFINE.findall(body)}
+    return "\n".join(
+        ["".join(line for symbol, line in declares.items() if symbol not in defined), *bodies]
+    )
 
 
 class Loop:

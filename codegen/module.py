@@ -17,6 +17,7 @@ from . import cpu
 from .errors import CodegenError
 from .host import HOST, PLAN
 from .kernel import SYMBOL
+from .llvm import joined
 from .program import llvm_text, program
 from .signature import signature
 from .workers import compile_texts
@@ -65,9 +66,9 @@ def compile_module(module: ModuleOp, target: Target, cache: ObjectCache | None =
     )
 
 
-def assembly(module: ModuleOp, target: Target) -> dict[str, str]:
-    """Assembly by name, for reading: each kernel, called as in the IR, and "main"."""
-    return {name: cpu.assembly(text, target) for name, text in llvm_text(module, target).items()}
+def assembly(module: ModuleOp, target: Target) -> str:
+    """Assembly of a whole module, for reading: kernels have the names that the IR gives them."""
+    return cpu.assembly(joined(llvm_text(module, target)), target)
 
 
 def compile_cached(texts: Sequence[str], target: Target, cache: ObjectCache | None) -> list[bytes]:

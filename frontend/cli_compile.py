@@ -39,7 +39,7 @@ def compile(argv: Sequence[str]) -> int:
     if args.arch and args.emit != "ptx":
         raise CommandError("--arch is for --emit ptx")
     program = load(args.program, args.input)
-    target = Target.nvptx(args.arch or "sm_80") if args.emit == "ptx" else None
+    target = Target.nvptx(args.arch) if args.arch else None
     with reported(args.program):
         if args.emit == "obj":
             return _write_objects(program, args.output)

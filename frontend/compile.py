@@ -53,7 +53,11 @@ class CompiledFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         route = self._route
         if route is not None and not kwargs:
-            if route.native is not None:
+            if route.native is not None and route.entry.commits:
+                done = route.step(args)
+                if done:  # else Python has to look
+                    return done[0]
+            elif route.native is not None:
                 out = route.native(args)
                 if type(out) is Tensor:
                     return out  # type: ignore[return-value]
@@ -143,7 +147,7 @@ class CompiledFunction(Generic[P, R]):
         return self._route.entry
 
     def ir(self, stage: str = "graph") -> str:
-        """The text of a stage: "graph", "linalg", "kernel", "llvm" or "asm"."""
+        """The text of a stage: "graph", "linalg", "kernel", "llvm", "asm" or "ptx"."""
         from .stages import stage_text
 
         return stage_text(self._entry.captured.module(), stage)

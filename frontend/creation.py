@@ -78,14 +78,18 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
     else:
-        array = np.asarray(_plain(data))
-        if array.dtype == np.float64 and (dtype is None or dtype.is_floating_point):
-            array = array.astype(np.float32 if dtype is None else dtype.numpy)
-        if array.dtype == object or array.dtype.kind not in "fiub":
-            raise value_error("expected a tensor of numbers: rows must have one length")
+        try:
+            array = np.asarray(_plain(data))
+        except ValueError:
+            raise value_error("expected a tensor of numbers: rows must have one length") from None
+        if array.dtype.kind not in "fiub":
+            raise value_error("expected a tensor of numbers that fit one of the dtypes")
         if dtype is not None:
             _check_range(array, dtype)
-    return array if dtype is None else array.astype(dtype.numpy)
+        elif array.dtype == np.float64:
+            dtype = dt.float32
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        return array if dtype is None else array.astype(dtype.numpy)
 
 
 def _check_range(data: Any, dtype: DType) -> None:

@@ -86,7 +86,10 @@ def demo(argv: Sequence[str]) -> int:
     random.manual_seed(args.seed)
     digits = data.digits()
     count = len(digits.train_labels)
-    print(f"{count} images of handwritten digits to learn from, {len(digits.test_labels)} to test")
+    print(
+        f"{count} images of handwritten digits to learn from, {len(digits.test_labels)} to test "
+        "(Alpaydin and Kaynak, 1998; UCI Machine Learning Repository)"
+    )
     batches = -(-count // args.batch)
     training = Training(args.epochs * batches)
     print(_describe(training.model))

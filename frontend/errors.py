@@ -11,10 +11,11 @@ from ..runtime.executable import Call, KernelError
 _INDEX = ("index", "Index", "Target")
 
 
-def run(call: Call, pointers: Sequence[int]) -> None:
-    """Run a prepared call; a failed check raises IndexError or RuntimeError as PyTorch would."""
+def run(call: Call, pointers: Sequence[int], ran: list[int] | None = None) -> None:
+    """Run a prepared call; a failed check raises IndexError or RuntimeError as PyTorch would.
+    `ran` is as for `Call.run`."""
     try:
-        call.run(pointers)
+        call.run(pointers, ran=ran)
     except KernelError as error:
         raise failure(error) from None
 

@@ -25,6 +25,9 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         with scratch.open("wb") as file:
             yield file
         os.replace(scratch, target)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
+    except OSError as error:
+        if str(error.filename) == str(scratch):
+            error.filename = str(path)  # what the user knows of
         raise
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -32,6 +32,8 @@ def tensor_text(tensor: Tensor) -> str:
         suffix.append(f"size={tuple(tensor.shape)}")
     else:
         array = tensor._array()
+        if tensor.dtype.is_floating_point and array.dtype.kind != "f":  # NumPy prints 1.0 as 1
+            array = array.astype(np.float32)
         body = np.array2string(
             array,
             precision=4,

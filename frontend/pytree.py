@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..ir.errors import type_error
@@ -36,6 +36,8 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return (type(tree), tuple([flatten(v, leaves) for v in tree]))
     try:
+        if isinstance(tree, Iterator):  # it can be gone through but once
+            raise TypeError
         hash(tree)
     except TypeError:
         raise type_error(

@@ -348,8 +348,28 @@ class Route:
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
-        run(self.call, pointers)
-        return self.finish(leaves, arguments, outputs)
+        ran: list[int] = []
+        try:
+            run(self.call, pointers, ran)
+            return self.finish(leaves, arguments, outputs)
+        except BaseException:
+            if ran == [0]:  # a signal came later: what was begun is brought to its end
+                entry.commit(leaves, arguments, outputs)
+            raise
+
+    def step(self, args: Any) -> list[Any]:
+        """As `native` and `finish`, for a program that changes state: also where a signal comes
+        in between. Returns what the function returned, in a list, or nothing where Python has to
+        look."""
+        landed: list[Any] = []
+        try:
+            # One call from C to C: a signal is handled before it, or when the results are kept.
+            landed.extend(map(self.native, (args,)))  # type: ignore[arg-type]
+            return [] if landed[0] is None else [self.finish(args, args, landed[0])]
+        except BaseException:
+            if landed and isinstance(landed[0], list):
+                self.entry.commit(args, args, landed[0])
+            raise
 
     def finish(self, leaves: Sequence[Any], arguments: Sequence[Any], outputs: Any) -> Any:
         """What follows the native code: state, gradients, and what the function returned.

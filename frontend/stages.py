@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from xdsl.dialects.builtin import MemRefType, ModuleOp
@@ -78,19 +79,24 @@ def stage_module(
 def stage_text(
     module: ModuleOp, stage: str, options: Options | None = None, *, dump: bool = False
 ) -> str:
-    """The text of a stage of a module, see `stage_module`. Raises ValueError for an unknown one."""
+    """The text of a stage of a module, see `stage_module`. Raises ValueError for an unknown one.
+
+    PTX is for the GPU that the options name, else for sm_80 and later ones.
+    """
     if stage not in STAGES:
         raise value_error(f"unknown stage '{stage}': choose from {', '.join(STAGES)}")
+    options = options or Options()
+    if stage == "ptx" and options.target is None:
+        options = replace(options, target=Target.nvptx("sm_80"))
     if stage in ("graph", "linalg", "kernel"):
         return to_text(stage_module(module, stage, options, dump=dump))
-    target = (options or Options()).target or Target.host()
+    target = options.target or Target.host()
     kernels = stage_module(module, "kernel", options, dump=dump)
     if stage == "ptx":
         return nvptx.joined(nvptx.ptx_text(kernels, target))
-    comment = {"llvm": ";", "asm": "#"}[stage]
-    make = {"llvm": codegen.llvm_text, "asm": codegen.assembly}[stage]
-    texts = make(kernels, target)
-    return "\n".join(f"{comment} ---- {name}\n{text}" for name, text in texts.items())
+    if stage == "asm":
+        return codegen.assembly(kernels, target)
+    return codegen.joined(codegen.llvm_text(kernels, target))
 
 
 def dumped(

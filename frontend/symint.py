@@ -122,7 +122,8 @@ class SymInt:
             value = sym.evaluate(self.expr, env.examples)
         except KeyError:
             raise sym.UndecidedError(
-                f"size {self.expr} is needed as a number here, but has no example value"
+                f"size {self.expr} is needed as a number here, but has no example value; "
+                "give it as one"
             ) from None
         sym.same(self.expr, value)
         return value

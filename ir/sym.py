@@ -83,7 +83,8 @@ class SymEnv:
             truth = Guard(op, a, b).holds(self.examples)
         except KeyError as missing:
             raise UndecidedError(
-                f"cannot tell whether {a} {op} {b}: size {missing.args[0]} has no example value"
+                f"cannot tell whether {a} {op} {b}: size {missing.args[0]} has no example value; "
+                "give it as a number, or give sizes that are equal one name"
             ) from None
         negated = {"==": "!=", "!=": "=="}
         if truth:
@@ -163,7 +164,7 @@ def fixed(x: Dim) -> int:
         value = evaluate(x, env.examples if env is not None else {})
     except KeyError:
         raise UndecidedError(
-            f"size {x} is needed as a number here, but has no example value"
+            f"size {x} is needed as a number here, but has no example value; give it as one"
         ) from None
     same(x, value)
     return value

@@ -167,24 +167,29 @@ class Call:
         pointers: Sequence[int],
         scalars: Sequence[float] = (),
         counters: ctypes.Array[ctypes.c_int64] | None = None,
+        ran: list[int] | None = None,
     ) -> None:
         """Runs the program on the arrays at `pointers`, one for each parameter.
 
         `counters`, one for each of `artifact.call_names`, receive the cycles that each call of a
-        kernel took, added to what they hold.
+        kernel took, added to what they hold. `ran` receives the status of the program once it has
+        run, also where a signal keeps this function from returning.
 
         The addresses must be aligned to 64 bytes where the parameter is not strided, and the
         memory must be as large as the shapes say: nothing here can check that. Raises
         KernelError where a check fails; outputs are then undefined, and state is unchanged.
         """
         program = self._program
+        found = [] if ran is None else ran
         # If threads are added meanwhile, those for which there is no scratch take no part.
         workers = program.workers.value
         arena = lease(self._bytes + workers * program.thread_scratch)
         try:
             at = arena.ptr
             packed = program.pack_pointers(*pointers, at, at + self._scratch_at, workers + 1)
-            status = program.entry(counters, packed, self._sizes, program.pack_scalars(*scalars))
+            given = counters, packed, self._sizes, program.pack_scalars(*scalars)
+            # One call from C to C: a signal is handled before it, or when the status is kept.
+            found.extend(map(program.entry, *((x,) for x in given)))
         except struct.error as error:
             artifact = program.artifact
             raise TypeError(
@@ -193,8 +198,8 @@ class Call:
             ) from error
         finally:
             give_back(arena)
-        if status:
-            raise self.failure(status)
+        if found[-1]:
+            raise self.failure(found[-1])
 
     def failure(self, status: int) -> KernelError:
         """What a status other than 0 says."""

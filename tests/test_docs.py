@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from docsnippets import Session, Snippet, commands, snippets
-from tree import ROOT
+from docsnippets import Session, Snippet, commands, environment, snippets
+from tree import ROOT, packaged
 
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -27,6 +30,26 @@ def test_links_lead_somewhere(path: Path) -> None:
     targets = [target for target in LINK.findall(path.read_text()) if "://" not in target]
     missing = [target for target in targets if not (path.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.slow
+def test_the_operator_of_the_guide_passes_its_generated_tests(tmp_path: Path) -> None:
+    """In a copy of the tree that has the class where the guide says."""
+    for name in [*packaged(), "tests", "pyproject.toml"]:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".dev").mkdir()
+    (tmp_path / ".dev/calque").symlink_to("..")
+    code = snippets(ROOT / "docs/adding-an-op.md")[0].text
+    family = tmp_path / "ir/ops/arithmetic.py"
+    before, operators, after = family.read_text().rpartition("\nOPS = (")
+    family.write_text(f"{before}{code[code.index('class') :]}{operators}Hypot, {after}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/ir/test_ops.py", "-k", "hypot"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^10 passed", done.stdout, re.MULTILINE), done.stdout
 
 
 def write(folder: Path, text: str) -> Path:

@@ -56,8 +56,9 @@ class LRScheduler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to where `state_dict()` was taken."""
+        """Go to where `state_dict()` was taken, with the rates of that step."""
         self.__dict__.update(state_dict)
+        self.step(self.last_epoch)
 
 
 def _has_functions(value: Any) -> bool:

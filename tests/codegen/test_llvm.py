@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import llvmlite.binding as binding
 import pytest
 
-from calque.codegen.llvm import Fn, Module, const, const_bits, const_vector, suffix, zero
+from calque.codegen.llvm import (
+    Fn,
+    Module,
+    const,
+    const_bits,
+    const_vector,
+    joined,
+    suffix,
+    zero,
+)
 
 VECTOR = "<8 x float>"
 
@@ -114,3 +125,28 @@ def test_literal_arithmetic_folds() -> None:
     assert f.mul("i64", "9223372036854775807", "2") == "-2"
     assert f.mask(8, "8") == "splat (i1 true)"
     assert f.lines == []
+
+
+def test_modules_are_joined_to_one() -> None:
+    def part(name: str, calls: str, properties: str) -> str:
+        module = Module()
+        f = module.function(name, "void", [("ptr", "x"), ("i64", "n")])
+        module.declare(calls, "void", ["ptr", "i64"])
+        with f.loop("0", "%n", metadata=module.loop_metadata(properties)):
+            f.call("void", calls, [("ptr", "%x"), ("i64", "%n")])
+        f.ret()
+        return module.text()
+
+    disable, count = '!"llvm.loop.unroll.disable"', '!"llvm.loop.unroll.count", i32 4'
+    texts = {"f": part("f", "g", disable), "g": part("g", "h", count), "k": part("k", "h", disable)}
+    module = binding.parse_assembly(joined(texts))
+    module.verify()
+    assert {f.name: f.is_declaration for f in module.functions} == {
+        "f": False, "g": False, "k": False, "h": True,
+    }  # fmt: skip
+    text = str(module)
+    loops = [
+        re.search(rf"^{node} = .*", text, re.M) for node in re.findall(r"llvm.loop (!\d+)", text)
+    ]
+    assert len(loops) == len(set(loops)) == 3
+    assert text.count("llvm.loop.unroll.count") == 1

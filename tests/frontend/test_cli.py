@@ -221,6 +221,7 @@ WRONG = {
     "run m.mlir --input f32[3x6] --output a --output b": "has 1 result, not 2 --output files",
     "run m.mlir --input f32[3x6] --output a --output a": "--output a is given twice",
     "run m.mlir --input f32[3x6] --output absent/a": "--output absent/a: there is no folder absent",
+    "run m.mlir --input f32[3x6] --output /proc/a.npy": "calque run: /proc/a.npy: ",
     "run m.mlir --input f32[3x6] --weights part.safetensors": (
         "part.safetensors lacks hidden.bias, out.weight, out.bias, which no --input gives either"
     ),

@@ -33,6 +33,15 @@ def test_kernels_are_reported_with_lines_operations_and_bytes() -> None:
     assert len(lines) == 7
 
 
+def test_ptx_is_a_stage_too() -> None:
+    f = calque.compile(layer)
+    f(calque.randn(32, 16), calque.randn(16, 8), calque.zeros(8))
+    text = f.ir("ptx")
+    assert re.findall(r"^\.(?:target|visible).*", text, re.MULTILINE) == [
+        ".target sm_80", ".visible .entry k0_matmul_add_relu(",
+    ]  # fmt: skip
+
+
 def test_what_all_operators_of_a_step_compute_is_counted() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 5))
     x = calque.randn(2, 1, 8, 8)

@@ -160,6 +160,26 @@ def test_schedules_are_resumed() -> None:
     assert first.get_last_lr() == second.get_last_lr() == [pytest.approx(0.01)]
 
 
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_a_loaded_schedule_goes_on_at_the_rate_it_had(optimizer_first: bool) -> None:
+    def training(lr: float) -> optim.SGD:
+        return optim.SGD([nn.Parameter(calque.zeros(1))], lr=lr)
+
+    old, new = training(0.1), training(0.7)
+    schedule = optim.lr_scheduler.StepLR(old, 2)
+    for _ in range(3):
+        schedule.step()
+    if optimizer_first:
+        new.load_state_dict(old.state_dict())
+    loaded = optim.lr_scheduler.StepLR(new, 2)
+    if not optimizer_first:
+        new.load_state_dict(old.state_dict())
+    loaded.load_state_dict(schedule.state_dict())
+    assert new.param_groups[0]["lr"] == old.param_groups[0]["lr"] == pytest.approx(0.01)
+    loaded.step()
+    assert new.param_groups[0]["lr"] == pytest.approx(0.001)
+
+
 def test_a_schedule_does_not_compile_again() -> None:
     _, optimizer, step = make("AdamW")
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)

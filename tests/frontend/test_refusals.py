@@ -58,6 +58,10 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         RuntimeError, "to type int32 without overflow",
         lambda: tensor(float("nan"), dtype=calque.int32),
     ),
+    "rows of two lengths": (
+        ValueError, "rows must have one length", lambda: tensor([[1, 2], [3]])
+    ),
+    "what is no number": (ValueError, "expected a tensor of numbers", lambda: tensor([None])),
     "bytes": (
         RuntimeError, "to type int8 without overflow",
         lambda: calque.full((2,), -129, dtype=calque.int8),
@@ -92,6 +96,25 @@ def test_refused(name: str) -> None:
 def test_negative_numbers_wrap_in_unsigned_tensors() -> None:
     assert tensor([-1, 255], dtype=calque.uint8).tolist() == [255, 255]
     assert tensor(np.array([300]), dtype=calque.uint8).tolist() == [44]
+
+
+def test_numbers_of_every_floating_dtype() -> None:
+    """Rounded once; too large ones are infinite, without a warning."""
+    for dtype in (calque.bfloat16, calque.float16, calque.float32):
+        x = tensor([[1.5, -2.0], [float("nan"), 1e300]], dtype=dtype)
+        assert x.dtype is dtype
+        assert x[0].tolist() == [1.5, -2.0]
+        assert (
+            str(x[1]) == f"tensor([nan, inf]{'' if dtype is calque.float32 else f', {dtype=!s}'})"
+        )
+    assert str(ones(2).to(calque.bfloat16)) == "tensor([1., 1.], dtype=calque.bfloat16)"
+
+
+def test_iterators_are_no_results() -> None:
+    """They can be gone through but once, and a program is run many times."""
+    for result in (iter, lambda x: (row for row in x)):
+        with pytest.raises(TypeError, match="a compiled function takes and returns tensors"):
+            calque.compile(result)(ones(2))
 
 
 MODULES: dict[str, tuple[type[Exception], str, Callable[[nn.Module], Any]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,55 @@ def test_gradients_accumulate_over_small_batches() -> None:
         for i in range(4):
             go(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
         np.testing.assert_allclose(model.weight.grad.numpy(), whole, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("named", [False, True], ids=["native entry", "python"])
+def test_an_interrupted_step_is_done_or_was_not_begun(named: bool) -> None:
+    """Parameters, gradients, statistics and optimizer are those after so many whole steps."""
+
+    def training() -> tuple[Callable[[], Any], Callable[[], list[np.ndarray]]]:
+        calque.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 256), nn.BatchNorm1d(256), nn.Linear(256, 256))
+        opt = optim.AdamW(model.parameters())
+        data = calque.randn(256, 64)
+
+        @calque.compile
+        def step(x: Tensor) -> None:
+            opt.zero_grad()
+            model(x).square().mean().backward()
+            opt.step()
+
+        def state() -> list[np.ndarray]:
+            tensors = [*model.state_dict().values(), *(p.grad for p in model.parameters())]
+            for p in model.parameters():
+                tensors += opt.state[p].values()
+            return [t.numpy().copy() for t in tensors if t is not None]
+
+        step(x=data) if named else step(data)
+        return lambda: step(x=data) if named else step(data), state
+
+    (step, state), (again, expected) = training(), training()
+    done, rng = 1, np.random.default_rng(0)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(30):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
+                for _ in range(100):
+                    step()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                pass
+            found = state()
+            while done < found[6]:  # BatchNorm1d counts them
+                again()
+                done += 1
+            for a, b in zip(found, expected(), strict=True):
+                np.testing.assert_array_equal(a, b)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 DIFFERENCES: dict[str, Callable[[Any], Any]] = {
