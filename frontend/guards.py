@@ -67,7 +67,12 @@ class Held:
 
 def frozen(value: Any) -> Any:
     """A value as a guard compares it: plain ones by type and value, all else by identity."""
-    return (type(value), value) if _is_plain(value) else Held(value)
+    if not _is_plain(value):
+        return Held(value)
+    if isinstance(value, tuple):
+        return type(value), tuple(map(frozen, value))
+    # 0.0 == -0.0 in Python, and NaN is no NaN.
+    return type(value), repr(value) if isinstance(value, float | complex) else value
 
 
 def _is_plain(value: Any) -> bool:

@@ -232,3 +232,26 @@ def test_data_that_the_program_has_written_cannot_be_looked_at() -> None:
     with pytest.raises(RuntimeError, match=r"item\(\) of a traced tensor .* has no data"):
         f(calque.ones(2))
     assert count.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0.0, -0.0), (-0.0, 0.0), ((1, 2), (1.0, 2)), ((1,), (True,))]
+)
+def test_values_that_are_equal_and_not_the_same(before: Any, after: Any) -> None:
+    value = before
+
+    def f(x: Any) -> Any:
+        return x * (value[0] if isinstance(value, tuple) else value)
+
+    compiled, x = calque.compile(f), calque.tensor([1, 2])
+    for value in (before, before, before, after):
+        assert str(compiled(x)) == str(f(x)), value
+
+
+def test_a_number_that_is_no_number_is_found_again() -> None:
+    value = float("nan")
+    compiled = calque.compile(lambda x: x * value)
+    for _ in range(3):
+        value = float("nan")
+        compiled(calque.ones(2))
+    assert compiled.compiles == 1
