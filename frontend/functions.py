@@ -310,7 +310,7 @@ def detach_(input: Tensor) -> Tensor:
     if input._is_traced:
         assign(input, ops.detach(input))
     input._grad_fn, input._output = None, 0
-    input._requires_grad = False
+    input._track(False)
     return input
 
 

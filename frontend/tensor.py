@@ -311,10 +311,14 @@ class Tensor(Fields, Methods):
             raise runtime_error("only Tensors of floating point dtype can require gradients")
         if value and self._is_traced and not self._requires_grad:
             self._storage.trace.track_leaf(self)  # type: ignore[union-attr]
+        self._track(value)
+        return self
+
+    def _track(self, value: bool) -> None:
+        """Say whether it tracks gradients, which programs that refer to it depend on."""
         if self._captured and value is not self._requires_grad:
             Epoch.bump()
         self._requires_grad = value
-        return self
 
     @property
     def is_leaf(self) -> bool:

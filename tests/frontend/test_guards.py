@@ -255,3 +255,17 @@ def test_a_number_that_is_no_number_is_found_again() -> None:
         value = float("nan")
         compiled(calque.ones(2))
     assert compiled.compiles == 1
+
+
+@pytest.mark.parametrize("through", ["the tensor", "a view of it"])
+def test_a_captured_tensor_that_gets_a_history(through: str) -> None:
+    x, w, scale = calque.ones(4), calque.ones(4), calque.full((4,), 3.0).requires_grad_()
+    compiled = calque.compile(lambda x: x * w)
+    for _ in range(3):
+        assert not compiled(x).requires_grad
+    (w if through == "the tensor" else w.view(4)).mul_(scale)
+    compiled(x).sum().backward()
+    assert scale.grad is not None and scale.grad.tolist() == [1.0] * 4
+    if through == "the tensor":
+        w.detach_()
+        assert not compiled(x).requires_grad
