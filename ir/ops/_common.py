@@ -237,6 +237,20 @@ def _makers() -> tuple[Callable[..., Value], ...]:
     return constant, full, cast, broadcast_to
 
 
+def check_range(data: Any, dtype: DType) -> None:
+    """Raise RuntimeError where Python numbers do not fit an integer dtype.
+
+    As in PyTorch, unsigned ones take negative numbers and wrap them.
+    """
+    if dtype.kind not in "iu":
+        return
+    array = np.asarray(data)
+    info = np.iinfo(dtype.numpy)
+    low = -info.max if dtype.kind == "u" else info.min
+    if not ((array >= low) & (array <= info.max)).all():
+        raise runtime_error(f"value cannot be converted to type {dtype.name} without overflow")
+
+
 def normalize_dim(dim: int, rank: int) -> int:
     """A dimension in 0..rank-1. Raises IndexError in PyTorch's words."""
     span = max(rank, 1)
