@@ -262,12 +262,16 @@ def normalize_dim(dim: int, rank: int) -> int:
     return dim % span
 
 
+def several(numbers: int | Sequence[int]) -> Sequence[int]:
+    """A number, of Python or NumPy, as a sequence of one."""
+    return (int(numbers),) if isinstance(numbers, int | np.integer) else tuple(numbers)
+
+
 def normalize_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Sorted distinct dimensions; None means all. Raises on repetition."""
     if dims is None:
         return tuple(range(rank))
-    given = (dims,) if isinstance(dims, int) else tuple(dims)
-    out = [normalize_dim(d, rank) for d in given]
+    out = [normalize_dim(d, rank) for d in several(dims)]
     for d in out:
         if out.count(d) > 1:
             raise runtime_error(f"dim {d} appears multiple times in the list of dims")
