@@ -11,6 +11,7 @@ import pytest
 import calque
 import calque.nn as nn
 from calque.autograd import Function
+from calque.frontend.guards import Epoch
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -269,3 +270,47 @@ def test_a_captured_tensor_that_gets_a_history(through: str) -> None:
     if through == "the tensor":
         w.detach_()
         assert not compiled(x).requires_grad
+
+
+class Changing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 2.0
+        self.layers = nn.ModuleList([nn.Linear(2, 2)])
+        self.register_buffer("mask", calque.ones(2))
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x * self.scale * self.mask * (2.0 if self.training else 1.0)
+
+
+MEANWHILE: dict[str, Callable[[Changing], Any]] = {
+    "an attribute": lambda m: setattr(m, "scale", 3.0),
+    "a buffer": lambda m: setattr(m, "mask", calque.zeros(2)),
+    "a parameter": lambda m: setattr(m.layers[0], "weight", nn.Parameter(calque.zeros(2, 2))),
+    "no parameter": lambda m: m.layers[0].register_parameter("bias", None),
+    "data": lambda m: setattr(m.layers[0].bias, "data", calque.zeros(2)),
+    "a mode": lambda m: m.eval(),
+    "a hook": lambda m: m.layers[0].register_forward_hook(lambda m, args, out: out + 1),
+    "a module more": lambda m: m.layers.append(nn.ReLU()),
+    "tracking": lambda m: m.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("change", MEANWHILE)
+def test_a_call_while_something_changes(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = Changing(), calque.ones(1, 2)
+    compiled = calque.compile(model)
+    for _ in range(3):
+        compiled(x)
+    bump = Epoch.bump
+
+    def meanwhile() -> None:  # as another thread may
+        bump()
+        compiled(x)
+
+    monkeypatch.setattr(Epoch, "bump", meanwhile)
+    MEANWHILE[change](model)
+    for now, wanted in zip(compiled(x).tolist()[0], model(x).tolist()[0], strict=True):
+        assert now == pytest.approx(wanted)
