@@ -13,6 +13,7 @@ from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.dtype import DType
 from ..ir.errors import runtime_error, value_error
+from ..ir.ops._common import check_fits
 from ..ir.types import TensorMeta
 from ..runtime.memory import ALIGNMENT, Buffer
 from .current import current_trace
@@ -85,25 +86,11 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray:
         if array.dtype.kind not in "fiub":
             raise value_error("expected a tensor of numbers that fit one of the dtypes")
         if dtype is not None:
-            _check_range(array, dtype)
+            check_fits(array, dtype)
         elif array.dtype == np.float64:
             dtype = dt.float32
     with np.errstate(over="ignore"):  # what is too large is infinite
         return array if dtype is None else array.astype(dtype.numpy)
-
-
-def _check_range(data: Any, dtype: DType) -> None:
-    """Raise RuntimeError where Python numbers do not fit an integer dtype.
-
-    As in PyTorch, unsigned ones take negative numbers and wrap them.
-    """
-    if dtype.kind not in "iu":
-        return
-    array = np.asarray(data)
-    info = np.iinfo(dtype.numpy)
-    low = -info.max if dtype.kind == "u" else info.min
-    if not ((array >= low) & (array <= info.max)).all():
-        raise runtime_error(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _plain(data: Any) -> Any:
@@ -165,13 +152,13 @@ def full(
 
 def _filled(shape: tuple[Dim, ...], value: Any, dtype: DType, device: str) -> Tensor:
     trace = current_trace()
-    _check_range(value, dtype)
+    check_fits(value, dtype)
     if trace is not None:
         scalar = _materialize(np.asarray(value).astype(dtype.numpy), device)
         return trace.wrap(trace.value(ops.broadcast_to(scalar, shape)))
     out = empty_concrete(TensorMeta(shape, dtype, check_device(device)))
     if out.device != "meta":
-        out._array().fill(value)
+        out._array().fill(np.asarray(value).astype(dtype.numpy))
     return out
 
 

@@ -15,7 +15,7 @@ from ..ir import dtype as dt
 from ..ir import ops
 from ..ir.errors import runtime_error
 from ..ir.op import meta
-from ..ir.ops._common import broadcast_shapes, result_type
+from ..ir.ops._common import broadcast_shapes, check_fits, result_type
 from ..ir.sym import Dim, same
 from .current import current_trace
 from .gradmode import is_grad_enabled
@@ -149,7 +149,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
         value = ops.cast(value, meta(input).dtype)
     elif meta(input).dtype is dt.bool_:
         value = bool(value)
-    elif isinstance(value, float) and not meta(input).dtype.is_floating_point:
+    elif isinstance(value, int | float) and not meta(input).dtype.is_floating_point:
+        check_fits(value, meta(input).dtype)
         value = int(value)
     return ops.where(mask, value, input)
 
@@ -271,8 +272,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     m = meta(input)
     shape = list(m.shape)
     shape[dim] = meta(index).numel
-    number = value if hasattr(value, "_meta") else np.asarray(value, m.dtype.numpy)
-    filled = number if hasattr(value, "_meta") else ops.constant(number, input)
+    filled = value if hasattr(value, "_meta") else ops.full((), value, m.dtype, input)
     return ops.index_copy(input, dim, index, ops.broadcast_to(ops.cast(filled, m.dtype), shape))
 
 
@@ -310,7 +310,7 @@ def detach_(input: Tensor) -> Tensor:
     if input._is_traced:
         assign(input, ops.detach(input))
     input._grad_fn, input._output = None, 0
-    input._requires_grad = False
+    input._track(False)
     return input
 
 

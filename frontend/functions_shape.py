@@ -65,7 +65,7 @@ def broadcast_to(input: Any, size: Sequence[Any]) -> Tensor:
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """About `chunks` equal parts along a dimension."""
-    return ops.chunk(input, chunks, dim)
+    return ops.chunk(input, chunks.__index__(), dim)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import itertools
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _PLAIN = (bool, int, float, str, bytes, type(None), complex)
 
 
+# Each value is told from all before it, even if another thread is late to set its own.
+_epochs = itertools.count(1)
+
+
 class Epoch:
     """Counts structural changes of modules and optimizers: an unchanged count costs one compare."""
 
@@ -31,8 +36,11 @@ class Epoch:
 
     @classmethod
     def bump(cls) -> None:
-        """Say that something changed that a program may depend on."""
-        cls.value += 1
+        """Say that something has changed that a program may depend on.
+
+        Not before it has: another thread could look at what was, and believe that it is.
+        """
+        cls.value = next(_epochs)
 
 
 State: TypeAlias = dict[tuple[Any, str], Any]
@@ -67,7 +75,12 @@ class Held:
 
 def frozen(value: Any) -> Any:
     """A value as a guard compares it: plain ones by type and value, all else by identity."""
-    return (type(value), value) if _is_plain(value) else Held(value)
+    if not _is_plain(value):
+        return Held(value)
+    if isinstance(value, tuple):
+        return type(value), tuple(map(frozen, value))
+    # 0.0 == -0.0 in Python, and NaN is no NaN.
+    return type(value), repr(value) if isinstance(value, float | complex) else value
 
 
 def _is_plain(value: Any) -> bool:

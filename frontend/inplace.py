@@ -134,7 +134,7 @@ def _rebase(target: Tensor, new: Tensor) -> None:
             assert issubclass(op, View)
             above = op.unview(base, value, attrs)
         view._grad_fn, view._output = value._grad_fn, value._output
-        view._requires_grad = value._requires_grad
+        view._track(value._requires_grad)
         if above is None or base is None:
             break
         view._seen = count if value._requires_grad else count - 1  # that of the base will do

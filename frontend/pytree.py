@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..ir.errors import type_error
 from .symint import SymInt
 from .tensor import Tensor
@@ -28,7 +30,7 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     Floats become leaves because their values do not belong to a program's structure. Raises
     TypeError for values that cannot be compared between calls.
     """
-    if isinstance(tree, (Tensor, SymInt, float)):
+    if isinstance(tree, (Tensor, SymInt, float, np.floating)):
         leaves.append(tree)
         return LEAF
     if isinstance(tree, dict):
@@ -44,8 +46,8 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
             f"a compiled function takes and returns tensors, numbers, strings, and lists, tuples "
             f"and dicts of them; got {type(tree).__name__}"
         ) from None
-    # 1 == True == 1.0 in Python, but they mean different programs.
-    return (type(tree), tree) if isinstance(tree, bool | int) else tree
+    # 1 == True == np.float32(1) in Python, but they mean different programs.
+    return (type(tree), tree) if isinstance(tree, bool | int | np.generic) else tree
 
 
 def unflatten(spec: Any, leaves: Sequence[Any]) -> Any:
@@ -58,7 +60,7 @@ def _build(spec: Any, leaves: Any) -> Any:
         return next(leaves)
     if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], type):
         kind, inner = spec
-        if issubclass(kind, bool | int):
+        if issubclass(kind, bool | int | np.generic):
             return inner
         if issubclass(kind, dict):
             return kind((k, _build(v, leaves)) for k, v in inner)

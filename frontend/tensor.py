@@ -311,10 +311,15 @@ class Tensor(Fields, Methods):
             raise runtime_error("only Tensors of floating point dtype can require gradients")
         if value and self._is_traced and not self._requires_grad:
             self._storage.trace.track_leaf(self)  # type: ignore[union-attr]
-        if self._captured and value is not self._requires_grad:
-            Epoch.bump()
-        self._requires_grad = value
+        self._track(value)
         return self
+
+    def _track(self, value: bool) -> None:
+        """Say whether it tracks gradients, which programs that refer to it depend on."""
+        changes = self._captured and value is not self._requires_grad
+        self._requires_grad = value
+        if changes:
+            Epoch.bump()
 
     @property
     def is_leaf(self) -> bool:
@@ -379,10 +384,11 @@ class Tensor(Fields, Methods):
             return  # `x.data -= y`
         if value._is_traced or self._is_traced:
             raise runtime_error("assigning .data is not possible while tracing; use copy_()")
-        Epoch.bump()
+        Epoch.bump()  # who calls meanwhile looks, and again when all is done
         self._base = self._view = None
         self._storage, self._strides = value._storage, value._strides
         self._offset, self._meta = value._offset, value._meta
+        Epoch.bump()
 
 
 @cache  # an import takes as long as half an operation

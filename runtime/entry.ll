@@ -3,9 +3,12 @@
 
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyErr_NoMemory()
 declare ptr @PyList_New(i64)
 declare i32 @PyList_SetItem(ptr, i64, ptr)
 declare ptr @PyLong_FromSsize_t(i64)
+declare void @PyMem_RawFree(ptr)                ; accepts null
+declare ptr @PyMem_RawMalloc(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; ---- running ------------------------------------------------------------------------------------
@@ -211,6 +214,7 @@ done:
 define internal ptr @perform(ptr %self, ptr %given, i64 %operands) {
 entry:
   %status = alloca i32
+  %frame = alloca %frame
   %integer = call ptr @PyTuple_GetItem(ptr %self, i64 0)
   %record = call ptr @address(ptr %integer)
   %inputs_at = getelementptr %record, ptr %record, i64 0, i32 1
@@ -219,14 +223,31 @@ entry:
   %results = load i64, ptr %results_at
   %count = add i64 %inputs, %results
   %passed = add i64 %count, 3
-  %pointers = alloca ptr, i64 %passed
-  %numbers = alloca double, i64 %inputs
-  %memory = alloca ptr, i64 %inputs
-  %references = alloca ptr, i64 %count
+  ; Pointers, numbers, memory, references: eight bytes each.
+  %both = mul i64 %inputs, 2
+  %all = add i64 %passed, %both
+  %words = add i64 %all, %count
+  %much = icmp ugt i64 %words, 2048             ; 16 KiB, which any thread's stack has
+  %small = select i1 %much, i64 0, i64 %words
+  %stack = alloca i64, i64 %small
+  br i1 %much, label %allocate, label %begin
+allocate:
+  %size = mul i64 %words, 8
+  %allocated = call ptr @PyMem_RawMalloc(i64 %size)
+  %refused = icmp eq ptr %allocated, null
+  br i1 %refused, label %exhausted, label %begin
+exhausted:
+  %exception = call ptr @PyErr_NoMemory()
+  ret ptr null
+begin:
+  %heap = phi ptr [null, %entry], [%allocated, %allocate]
+  %pointers = phi ptr [%stack, %entry], [%allocated, %allocate]
+  %numbers = getelementptr ptr, ptr %pointers, i64 %passed
+  %memory = getelementptr ptr, ptr %numbers, i64 %inputs
+  %references = getelementptr ptr, ptr %memory, i64 %inputs
   %bytes = mul i64 %count, 8
   call void @llvm.memset.p0.i64(ptr %references, i8 0, i64 %bytes, i1 false)
   %made = getelementptr ptr, ptr %references, i64 %inputs
-  %frame = alloca %frame
   %f1 = insertvalue %frame undef, ptr %pointers, 0
   %f2 = insertvalue %frame %f1, ptr %numbers, 1
   %f3 = insertvalue %frame %f2, ptr %memory, 2
@@ -273,6 +294,7 @@ leave:
   %out = phi ptr [null, %decide], [null, %make], [null, %start], [%number, %failed],
                  [%collected, %collect], [%none, %miss]
   call void @drop(ptr %references, i64 %count)
+  call void @PyMem_RawFree(ptr %heap)
   ret ptr %out
 }
 

@@ -29,7 +29,7 @@ from .memory import Buffer
 # Of a new result: meta, strides, bytes; of what is written where it is: the index of its input.
 Layout: TypeAlias = tuple[Any, tuple[int, ...], int] | int
 
-# Inputs and results of a program whose call takes the native entry: a call has them on its stack.
+# Inputs and results of a program whose call takes the native entry: it compares each with each.
 _MOST = 2048
 
 _FILES = ("objects.ll", "recognize.ll", "entry.ll", "operate.ll")

@@ -28,12 +28,12 @@ class _Numbered(Module):
         return [m for m in self._modules.values() if m is not None]
 
     def _renumber(self, modules: Iterable[Module]) -> None:
-        Epoch.bump()
         found = list(modules)
         for module in found:
             check_module(module)
         self._modules.clear()
         self._modules.update({str(i): m for i, m in enumerate(found)})
+        Epoch.bump()
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -163,8 +163,8 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
-        Epoch.bump()
         del self._modules[key]
+        Epoch.bump()
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -195,8 +195,8 @@ class ModuleDict(Module):
 
     def clear(self) -> None:
         """Take out all modules."""
-        Epoch.bump()
         self._modules.clear()
+        Epoch.bump()
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add modules from a dict."""
@@ -257,8 +257,8 @@ class ParameterDict(Module):
         self.register_parameter(key, _parameter(value))
 
     def __delitem__(self, key: str) -> None:
-        Epoch.bump()
         del self._parameters[key]
+        Epoch.bump()
 
     def __len__(self) -> int:
         return len(self._parameters)

@@ -14,6 +14,7 @@ from ...ir.errors import not_implemented, runtime_error, value_error
 from ...ir.ops._common import sizes
 from ..functions_reduce import norm
 from ..inplace import assign
+from ..symint import unwrap
 from ..tensor import Tensor
 from ._activations import (
     elu,
@@ -154,7 +155,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 with a 1 at each class in a new last dimension."""
     if num_classes < 0:
         num_classes = int(tensor._read("one_hot without num_classes").max()) + 1
-    return ops.one_hot(tensor, num_classes)
+    return ops.one_hot(tensor, unwrap(num_classes))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

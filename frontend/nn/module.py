@@ -98,7 +98,6 @@ class Module:
                 if isinstance(value, Module)
                 else "cannot assign parameters before Module.__init__() call"
             )
-        Epoch.bump()
         if isinstance(value, Parameter):
             self._forget(name)
             self._parameters[name] = value
@@ -119,6 +118,7 @@ class Module:
         else:
             self._forget(name)
             object.__setattr__(self, name, value)
+        Epoch.bump()
 
     def _forget(self, name: str) -> None:
         self.__dict__.pop(name, None)
@@ -133,12 +133,13 @@ class Module:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
-        Epoch.bump()
         for table in (self._parameters, self._buffers, self._modules):
             if name in table:
                 del table[name]
-                return
-        object.__delattr__(self, name)
+                break
+        else:
+            object.__delattr__(self, name)
+        Epoch.bump()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name."""
@@ -148,8 +149,8 @@ class Module:
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
                 "(nn.Parameter or None required)"
             )
-        Epoch.bump()
         self._parameters[name] = param
+        Epoch.bump()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the state but is no parameter."""
@@ -159,17 +160,17 @@ class Module:
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' "
                 "(Tensor or None required)"
             )
-        Epoch.bump()
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
+        Epoch.bump()
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name."""
         self._check_name(name, self._modules)
         if module is not None:
             check_module(module)
-        Epoch.bump()
         self._modules[name] = module
+        Epoch.bump()
 
     register_module = add_module
 
@@ -339,8 +340,8 @@ class Module:
             raise value_error("training mode is expected to be boolean")
         for module in self.modules():
             if module.training is not mode:
-                Epoch.bump()
                 object.__setattr__(module, "training", mode)
+                Epoch.bump()
         return self
 
     def eval(self: M) -> M:
@@ -349,9 +350,9 @@ class Module:
 
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
         """Track gradients of all parameters, or stop to."""
-        Epoch.bump()
         for p in self.parameters():
             p.requires_grad_(requires_grad)
+        Epoch.bump()
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -371,7 +372,6 @@ class Module:
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """Move or cast floating-point parameters and buffers."""
-        Epoch.bump()
         with untraced(), no_grad():
             for tensor in (*self.parameters(), *self.buffers()):
                 to = tensor.to(*args, **kwargs)
@@ -424,14 +424,14 @@ class Handle:
 
     def __init__(self, table: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
         Handle._next += 1
-        Epoch.bump()
         self._table, self._key = table, Handle._next
         table[self._key] = hook
+        Epoch.bump()
 
     def remove(self) -> None:
         """Take the hook away again."""
-        Epoch.bump()
         self._table.pop(self._key, None)
+        Epoch.bump()
 
 
 __all__ = ["Module"]

@@ -73,11 +73,11 @@ class ParamGroup(dict[str, Any]):
                 "compiled function"
             )
         old = super().get(key)
-        if key not in self.lifted or _kind(value) != _kind(old):
-            Epoch.bump()
         if key not in self.lifted or not old:
             self.version += 1
         super().__setitem__(key, value)
+        if key not in self.lifted or _kind(value) != _kind(old):
+            Epoch.bump()
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         if key not in self:
@@ -156,8 +156,8 @@ class Optimizer:
                 raise value_error("can't optimize a non-leaf Tensor")
             if id(p) in taken:
                 raise value_error("some parameters appear in more than one parameter group")
-        Epoch.bump()
         self.param_groups.append(group)
+        Epoch.bump()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -288,7 +288,6 @@ class Optimizer:
                     "loaded state dict contains a parameter group that doesn't match the size of "
                     "optimizer's group"
                 )
-        Epoch.bump()
         params = list(self._parameters())
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
@@ -299,6 +298,7 @@ class Optimizer:
                 params[int(i)]: {k: self._loaded(k, v, steps) for k, v in saved.items()}
                 for i, saved in state_dict["state"].items()
             }
+        Epoch.bump()
 
     def _loaded(self, key: str, value: Any, steps: dict[float, Tensor]) -> Any:
         """A copy of a loaded value; counters that agree are shared again."""

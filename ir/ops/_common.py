@@ -237,6 +237,20 @@ def _makers() -> tuple[Callable[..., Value], ...]:
     return constant, full, cast, broadcast_to
 
 
+def check_fits(data: Any, dtype: DType) -> None:
+    """Raise RuntimeError where Python numbers do not fit an integer dtype.
+
+    As in PyTorch, unsigned ones take negative numbers and wrap them.
+    """
+    if dtype.kind not in "iu":
+        return
+    array = np.asarray(data)
+    info = np.iinfo(dtype.numpy)
+    low = -info.max if dtype.kind == "u" else info.min
+    if not ((array >= low) & (array <= info.max)).all():
+        raise runtime_error(f"value cannot be converted to type {dtype.name} without overflow")
+
+
 def normalize_dim(dim: int, rank: int) -> int:
     """A dimension in 0..rank-1. Raises IndexError in PyTorch's words."""
     span = max(rank, 1)
@@ -248,12 +262,16 @@ def normalize_dim(dim: int, rank: int) -> int:
     return dim % span
 
 
+def several(numbers: int | Sequence[int]) -> Sequence[int]:
+    """A number, of Python or NumPy, as a sequence of one."""
+    return (int(numbers),) if isinstance(numbers, int | np.integer) else tuple(numbers)
+
+
 def normalize_dims(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Sorted distinct dimensions; None means all. Raises on repetition."""
     if dims is None:
         return tuple(range(rank))
-    given = (dims,) if isinstance(dims, int) else tuple(dims)
-    out = [normalize_dim(d, rank) for d in given]
+    out = [normalize_dim(d, rank) for d in several(dims)]
     for d in out:
         if out.count(d) > 1:
             raise runtime_error(f"dim {d} appears multiple times in the list of dims")

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import runtime_error
 from ..maps import AffineExpr, MapItem
 from ..sym import Dim, floordiv, smax
+from ._common import several
 
 if TYPE_CHECKING:
     from ..lowering import LinalgBuilder
@@ -43,9 +44,7 @@ def window_count(size: Dim, taps: Dim, stride: int) -> Dim:
 
 def int_list(value: int | Sequence[int], rank: int, name: str) -> tuple[int, ...]:
     """One number per spatial dimension. Raises RuntimeError where the count is wrong."""
-    if isinstance(value, int):
-        return (value,) * rank
-    given = tuple(int(v) for v in value)
+    given = tuple(int(v) for v in several(value))
     if len(given) == 1:
         return given * rank
     if len(given) != rank:

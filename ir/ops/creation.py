@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtype as dt
 from ..attrs import DENSE, DIM, DTYPE, STR
 from ..dtype import DType
+from ..errors import runtime_error
 from ..lowering import LinalgBuilder, Tensor
 from ..op import Node, Op, Sample, Value, bind, meta
 from ..sym import Dim
@@ -116,12 +117,24 @@ def constant(value: Any, like: Value, device: str | None = None) -> Value:
 
 
 def full(shape: Sequence[Dim], value: bool | int | float, dtype: DType, like: Value) -> Value:
-    """A tensor filled with one value: a broadcast constant, so it takes no memory."""
-    array = np.asarray(value, dtype.numpy)
+    """A tensor filled with one value: a broadcast constant, so it takes no memory.
+
+    Integers that the dtype does not have wrap around, as in PyTorch.
+    """
+    try:
+        array = np.asarray(value, dtype.numpy)
+    except OverflowError:
+        array = _wrapped(value, dtype)
     made = getattr(like, "__calque_full__", None)
     if made is not None:
         return made(array, tuple(shape))
     return broadcast_to(constant(array, like), shape)
+
+
+def _wrapped(value: int | float, dtype: DType) -> np.ndarray:
+    if isinstance(value, float):
+        raise runtime_error(f"value cannot be converted to type {dtype.name} without overflow")
+    return np.asarray(value & (2**64 - 1), np.uint64).astype(dtype.numpy)
 
 
 def full_like(x: Value, value: bool | int | float, dtype: DType | None = None) -> Value:

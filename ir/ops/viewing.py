@@ -19,7 +19,7 @@ from ..sym import (
     smax,
     smin,
 )
-from ._common import normalize_dim, sizes
+from ._common import normalize_dim, several, sizes
 from .slice import slice_
 from .view import broadcast_to, permute, reshape
 
@@ -89,7 +89,7 @@ def unflatten(x: Value, dim: int, sizes: Sequence[Dim]) -> Value:
 def squeeze(x: Value, dim: int | Sequence[int] | None = None) -> Value:
     """x without its dimensions of size 1, or without those of `dim` that have size 1."""
     shape = meta(x).shape
-    given = range(len(shape)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    given = range(len(shape)) if dim is None else several(dim)
     chosen = {normalize_dim(d, len(shape)) for d in given}
     return reshape(x, [d for i, d in enumerate(shape) if i not in chosen or not same(d, 1)])
 

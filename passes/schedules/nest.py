@@ -92,11 +92,13 @@ def _stash(
         for x in _costly(shared, lane):
             place = next((s for s in stores if s.memory.element == x.type), None)
             if place is not None:
-                stores.remove(place)
                 memory, indices = place.memory, place.indices
                 row = lane.extent.constant
                 if row is not None and row * itemsize(x.type) <= target.l1 and is_large(memory):
                     memory, indices = _row(x, row, scratch), (Ix.of(lane),)
+                elif any(i.deps & ~x.deps for i in indices):
+                    continue  # the result repeats it, along loops that it is made outside of
+                stores.remove(place)
                 load = access.load(memory, indices, ())
                 assert isinstance(load, Load)
                 stash[x] = load

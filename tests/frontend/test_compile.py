@@ -326,3 +326,15 @@ def test_a_call_runs_its_own_route_whatever_other_threads_do() -> None:
     others = f._route
     assert f(calque.ones(7)).tolist() == [2.0] * 7
     assert f(calque.ones(3)).tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole"),
+    [((5,), (4, 5)), ((3, 3, 5), (5, 3, 3, 5)), ((2, 1, 40), (2, 7, 40)), ((3, 1), (3, 9))],
+)
+def test_rows_of_results_that_repeat(shape: tuple[int, ...], whole: tuple[int, ...]) -> None:
+    def f(x: Any, y: Any) -> Any:
+        return F.softmax(x.expand(*whole), -1) * y
+
+    x, y = rand(*shape), rand(*whole, seed=1)
+    np.testing.assert_array_equal(array(calque.compile(f)(x, y)), array(f(x, y)))

@@ -79,8 +79,6 @@ def test_numbers_promote_as_what_they_are_each_time() -> None:
         assert (
             calque.tensor([1.5]) * calque.tensor(2.0, dtype=calque.float64)
         ).dtype is calque.float32
-        with pytest.raises(OverflowError):
-            x.to(calque.uint8) + 300
 
 
 def test_numbers_that_are_equal_are_not_the_same() -> None:

@@ -11,6 +11,7 @@ import pytest
 import calque
 import calque.nn as nn
 from calque.autograd import Function
+from calque.frontend.guards import Epoch
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -232,3 +233,84 @@ def test_data_that_the_program_has_written_cannot_be_looked_at() -> None:
     with pytest.raises(RuntimeError, match=r"item\(\) of a traced tensor .* has no data"):
         f(calque.ones(2))
     assert count.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0.0, -0.0), (-0.0, 0.0), ((1, 2), (1.0, 2)), ((1,), (True,))]
+)
+def test_values_that_are_equal_and_not_the_same(before: Any, after: Any) -> None:
+    value = before
+
+    def f(x: Any) -> Any:
+        return x * (value[0] if isinstance(value, tuple) else value)
+
+    compiled, x = calque.compile(f), calque.tensor([1, 2])
+    for value in (before, before, before, after):
+        assert str(compiled(x)) == str(f(x)), value
+
+
+def test_a_number_that_is_no_number_is_found_again() -> None:
+    value = float("nan")
+    compiled = calque.compile(lambda x: x * value)
+    for _ in range(3):
+        value = float("nan")
+        compiled(calque.ones(2))
+    assert compiled.compiles == 1
+
+
+@pytest.mark.parametrize("through", ["the tensor", "a view of it"])
+def test_a_captured_tensor_that_gets_a_history(through: str) -> None:
+    x, w, scale = calque.ones(4), calque.ones(4), calque.full((4,), 3.0).requires_grad_()
+    compiled = calque.compile(lambda x: x * w)
+    for _ in range(3):
+        assert not compiled(x).requires_grad
+    (w if through == "the tensor" else w.view(4)).mul_(scale)
+    compiled(x).sum().backward()
+    assert scale.grad is not None and scale.grad.tolist() == [1.0] * 4
+    if through == "the tensor":
+        w.detach_()
+        assert not compiled(x).requires_grad
+
+
+class Changing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 2.0
+        self.layers = nn.ModuleList([nn.Linear(2, 2)])
+        self.register_buffer("mask", calque.ones(2))
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x * self.scale * self.mask * (2.0 if self.training else 1.0)
+
+
+MEANWHILE: dict[str, Callable[[Changing], Any]] = {
+    "an attribute": lambda m: setattr(m, "scale", 3.0),
+    "a buffer": lambda m: setattr(m, "mask", calque.zeros(2)),
+    "a parameter": lambda m: setattr(m.layers[0], "weight", nn.Parameter(calque.zeros(2, 2))),
+    "no parameter": lambda m: m.layers[0].register_parameter("bias", None),
+    "data": lambda m: setattr(m.layers[0].bias, "data", calque.zeros(2)),
+    "a mode": lambda m: m.eval(),
+    "a hook": lambda m: m.layers[0].register_forward_hook(lambda m, args, out: out + 1),
+    "a module more": lambda m: m.layers.append(nn.ReLU()),
+    "tracking": lambda m: m.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("change", MEANWHILE)
+def test_a_call_while_something_changes(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = Changing(), calque.ones(1, 2)
+    compiled = calque.compile(model)
+    for _ in range(3):
+        compiled(x)
+    bump = Epoch.bump
+
+    def meanwhile() -> None:  # as another thread may
+        bump()
+        compiled(x)
+
+    monkeypatch.setattr(Epoch, "bump", meanwhile)
+    MEANWHILE[change](model)
+    for now, wanted in zip(compiled(x).tolist()[0], model(x).tolist()[0], strict=True):
+        assert now == pytest.approx(wanted)

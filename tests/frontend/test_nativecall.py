@@ -552,3 +552,22 @@ assert memory.stats().live_bytes > 0
 """
     done = script(code)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_many_arguments_on_a_small_stack() -> None:
+    code = """
+import calque, threading
+xs = [calque.full((2,), float(i)) for i in range(2000)]
+f = calque.compile(lambda *xs: xs[0] + xs[-1])
+for _ in range(3):
+    f(*xs)
+assert f._route.native(tuple(xs)) is not None
+results = []
+threading.stack_size(32 << 10)
+thread = threading.Thread(target=lambda: results.append(f(*xs)))
+thread.start()
+thread.join()
+assert results[0].tolist() == [1999.0] * 2
+"""
+    done = script(code)
+    assert done.returncode == 0, done.stderr

@@ -136,3 +136,26 @@ def test_a_lifted_number_meets_scalars() -> None:
         number, scaled = compiled(calque.ones(1), s)
         assert (number, scaled.dtype, scaled.tolist()) == (2 * s, calque.float32, [2 + s])
     assert compiled.compiles == 1
+
+
+def test_arguments_that_are_numbers_of_numpy() -> None:
+    compiled = calque.compile(lambda x, n: (x * n, n))
+    x = calque.tensor([1, 2])
+    for n in (np.int64(2), np.float32(2), np.bool_(True), np.int32(1), np.float32(0), 0.0):
+        made, _ = compiled(x, n)
+        assert str(made) == str(x * n), repr(n)
+    known = compiled.compiles
+    assert str(compiled(x, np.float32(-0.0))[0]) == str(x * np.float32(-0.0))
+    assert compiled(x, np.int64(2))[1] == np.int64(2)
+    assert compiled.compiles == known
+
+
+def test_integers_of_numpy_are_dimensions_and_counts() -> None:
+    x, one = calque.ones(2, 3, 4), np.int64(1)
+    for f in (
+        lambda x, n: x.sum(n), lambda x, n: x.mean([n]), lambda x, n: x.max(n)[0],
+        lambda x, n: x[:, :1].squeeze(n), lambda x, n: x.chunk(n, n)[0], lambda x, n: x.flip(n),
+        lambda x, n: F.one_hot(calque.tensor([0]), n + 1), lambda x, n: F.avg_pool1d(x, n + 1, n),
+    ):  # fmt: skip
+        assert str(f(x, one)) == str(f(x, 1))
+        assert str(calque.compile(f)(x, one)) == str(f(x, 1))

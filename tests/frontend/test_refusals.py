@@ -62,6 +62,10 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         ValueError, "rows must have one length", lambda: tensor([[1, 2], [3]])
     ),
     "what is no number": (ValueError, "expected a tensor of numbers", lambda: tensor([None])),
+    "infinity among integers": (
+        RuntimeError, "to type int64 without overflow",
+        lambda: calque.arange(2).masked_fill(ones(2) > 0, float("inf")),
+    ),
     "bytes": (
         RuntimeError, "to type int8 without overflow",
         lambda: calque.full((2,), -129, dtype=calque.int8),
@@ -96,6 +100,18 @@ def test_refused(name: str) -> None:
 def test_negative_numbers_wrap_in_unsigned_tensors() -> None:
     assert tensor([-1, 255], dtype=calque.uint8).tolist() == [255, 255]
     assert tensor(np.array([300]), dtype=calque.uint8).tolist() == [44]
+    one = calque.full((1,), -1, dtype=calque.uint8)
+    assert one.tolist() == one.masked_fill(one > 0, -1).tolist() == [255]
+
+
+@pytest.mark.parametrize("value", [-1, 300, -300, 2**40])
+def test_numbers_wrap_among_integers(value: int) -> None:
+    def f(x: Any) -> list[Any]:
+        return [x * value, calque.where(x > 9, x, value)]
+
+    x = calque.ones(1, dtype=calque.uint8)
+    for function in (f, calque.compile(f)):
+        assert [made.tolist() for made in function(x)] == [[value % 256]] * 2
 
 
 def test_numbers_of_every_floating_dtype() -> None:
