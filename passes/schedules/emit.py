@@ -237,7 +237,7 @@ class Emitter(ConditionWriter):
                 return self.put(vector.LoadOp, operands, type_)
             other = self.splat(number(0, e.type), e.type, lane.width)
             return self.put(vector.MaskedLoadOp, [*operands, mask, other], type_)
-        if steps[-1] == Ix.of(2) and is_row(e.memory, [*steps[:-1], ONE]):
+        if steps and steps[-1] == Ix.of(2) and is_row(e.memory, [*steps[:-1], ONE]):
             return self._every_second(e, lane, mask)
         if mask is None:
             mask = self.splat(TRUE, i1, lane.width)
