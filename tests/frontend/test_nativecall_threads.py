@@ -60,6 +60,15 @@ def test_threads_call_while_others_change_the_arguments() -> None:
     assert not failures
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_in_a_call_is_raised_after_it() -> None:
     f, model, optimizer = training(SGD)
     x = calque.ones(3, 4)
