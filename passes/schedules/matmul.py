@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, memref
+from xdsl.dialects import memref
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseArrayBase,
@@ -24,12 +24,13 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from ...ir.tile import MatmulOp, YieldOp
 from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
-from .expr import INDEX, Const
+from .expr import INDEX
 from .index import ONE, ZERO, Ix, Space
 from .nest import write_parallel
-from .numbers import FALSE, NO_FASTMATH, integers, number
+from .numbers import FALSE, integers
 from .packing import PREFETCH, PREFETCH_IN_PLACE, Packing, none
 from .product import Product, View
+from .reduction import begins_with_zero, plus_init
 from .rows import heights, rows_per_task
 from .shapes import row_major
 from .thin import write_thin
@@ -222,8 +223,9 @@ class _Writer(Packing):
         def panel(column: Ix, masked: bool) -> None:
             self._tile(a, row, column, mr, part, masked)
 
-        if self._last_columns() == t.nr:  # one tile serves all panels
-            masked = n.constant is None or n.constant % t.nr != 0
+        masked = n.constant is None or n.constant % t.nr != 0
+        if not masked or (p.b is None and self._last_columns() == t.nr):
+            # One tile serves all panels: masks cost nothing where B is packed and so not masked.
             self.panel_loop(columns, lambda column: panel(column, masked))
             return
         self.panel_loop(full, lambda column: panel(column, False))
@@ -280,10 +282,9 @@ class _Writer(Packing):
         """The region applied to each vector, of columns or, if the result is transposed, of rows
         up to `stop`; None where the sums are the result."""
         e, p, t = self.e, self.p, self.blocks
-        first = p.stores[0]
-        init = p.result.reduce.inits[0]
-        starts = not (isinstance(init, Const) and init.value == number(0, p.element))
-        if p.out is not None and first.value is p.result and len(p.stores) == 1 and not starts:
+        first, sums = p.stores[0], p.result.reduce
+        alone = first.value is p.result and len(p.stores) == 1
+        if p.out is not None and alone and begins_with_zero(sums):
             return None
         vector_type = e.vector(p.element, t.width)
         block = Block(arg_types=[INDEX, INDEX, vector_type])
@@ -302,10 +303,7 @@ class _Writer(Packing):
                 mask = e.mask(e.sub(e.index(p.n), at_column), t.width) if masked else None
                 lane = Lane(p.columns, t.width, mask)
             with e.inside(block, loops, lane) as scope:
-                if starts:
-                    terms = (e.wide(init, t.width), value)
-                    value = e.put(arith.AddfOp, terms, vector_type, NO_FASTMATH)
-                scope.values[p.result] = value
+                value = scope.values[p.result] = plus_init(e, sums, value, t.width)
                 stores = p.stores
                 if p.out is not None:
                     value = e.wide(first.value, t.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from xdsl.dialects import arith, memref, vector
 from xdsl.dialects.builtin import DenseArrayBase, MemRefType, StridedLayoutAttr, i1, i32
@@ -12,7 +13,7 @@ from .blocks import k_most
 from .emit import Emitter
 from .expr import INDEX, Expr, Rows
 from .index import ONE, ZERO, Atom, Ix, Space
-from .numbers import FALSE, Properties, integers, number
+from .numbers import FALSE, TRUE, Properties, integers, number
 from .plan import score
 from .product import Product, along_k
 from .transpose import transpose
@@ -23,6 +24,9 @@ PREFETCH = 64
 
 PREFETCH_IN_PLACE = 8
 """The same for a B that is read in place: each row is a page of its own, often."""
+
+AlongK = Callable[[SSAValue, SSAValue, Lane], None]
+"""Writes a vector along k: where it begins, in its loop and in the block of K, and its lanes."""
 
 
 class Packing:
@@ -152,96 +156,63 @@ class Packing:
         """Square blocks of a B whose columns are contiguous, transposed in registers. Of the
         columns from `at` on the first `there` exist; those that exist where that is not known."""
         e, p, width = self.e, self.p, self.blocks.width
-        if p.right_rows is not None:
-            self._pack_rows_across(p.right_rows, at, there, start, length, row, column)
-            return
-        stop = start + length
-        known = length.constant is not None and length.constant >= width
+        value = p.right if p.right_rows is None else p.right_rows.value
 
-        def mask(j: int, k: SSAValue) -> SSAValue | None:
-            if known and there is not None:
-                return None
-            left = e.int_(width) if known else e.sub(e.index(stop), k)
-            if there is None:
-                exists = e.less(e.index(at + Ix.of(j)), e.index(p.n))
-                left = e.put(arith.SelectOp, (exists, left, e.int_(0)), INDEX)
-            return e.mask(left, width)
-
-        def load(j: int, k: SSAValue) -> SSAValue:
-            if there is not None and j >= there:
-                return e.splat(number(0, p.right.type), p.right.type, width)
-            some = mask(j, k)
-            loops = {p.columns: e.index(at + Ix.of(j)), p.k: k}
-            lane = Lane(p.k, width, some, aligned=not known)
-            with e.inside(e.top.block, loops, lane):
-                return self._masked(e.wide(p.right, width), some, p.right.type, width)
-
-        def block(k: SSAValue) -> Sequence[SSAValue]:
-            if known:  # the last block begins earlier rather than being smaller
-                k = e.put(arith.MinSIOp, (k, e.index(stop - Ix.of(width))), INDEX)
-            here = self.space.loop(stop)
-            with e.inside(e.top.block, {here: k}):
-                columns = [load(j, k) for j in range(width)]
-                to = e.add(e.sub(k, e.index(start)), e.index(row))
-                for i, made in enumerate(transpose(e, columns)):
-                    operands = [made, self.b, e.add(to, e.int_(i)), e.int_(column)]
-                    e.do(vector.StoreOp.create(operands=operands))
-            return ()
-
-        if there != 0:
-            e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), block)
-
-    def _pack_rows_across(
-        self, rows: Rows, at: Ix, there: int | None, start: Ix, length: Ix, row: Ix, column: int
-    ) -> None:
-        """The same for rows along k. What a block has too many is overwritten by the next row; the
-        last one's by the next panel, or nothing is behind it."""
-        e, p, width = self.e, self.p, self.blocks.width
-
-        def load(j: int, i: SSAValue, mask: SSAValue) -> SSAValue:
+        def load(j: int, k: SSAValue, lane: Lane) -> SSAValue:
             if there is not None and j >= there:
                 return e.splat(number(0, p.right.type), p.right.type, width)
             if there is None:
                 exists = e.less(e.index(at + Ix.of(j)), e.index(p.n))
-                nothing = e.splat(FALSE, i1, width)
-                mask = e.put(arith.SelectOp, (exists, mask, nothing), mask.type)
-            loops = {p.columns: e.index(at + Ix.of(j)), rows.inner: i}
-            lane = Lane(rows.inner, width, mask, aligned=False)
+                every, nothing = (e.splat(flag, i1, width) for flag in (TRUE, FALSE))
+                some = every if lane.mask is None else lane.mask
+                some = e.put(arith.SelectOp, (exists, some, nothing), some.type)
+                lane = replace(lane, mask=some)
+            loops = {p.columns: e.index(at + Ix.of(j)), lane.loop: k}
             with e.inside(e.top.block, loops, lane):
-                return self._masked(e.wide(rows.value, width), mask, p.right.type, width)
+                return self._masked(e.wide(value, width), lane.mask, p.right.type, width)
 
-        def block(i: SSAValue, to: SSAValue, mask: SSAValue) -> None:
+        def block(k: SSAValue, to: SSAValue, lane: Lane) -> None:
             to = e.add(to, e.index(row))
-            made = transpose(e, [load(j, i, mask) for j in range(width)])
-            for n, value in enumerate(made):
-                operands = [value, self.b, e.add(to, e.int_(n)), e.int_(column)]
+            made = transpose(e, [load(j, k, lane) for j in range(width)])
+            for n, vector_of_row in enumerate(made):
+                operands = [vector_of_row, self.b, e.add(to, e.int_(n)), e.int_(column)]
                 e.do(vector.StoreOp.create(operands=operands))
 
         if there != 0:
-            self._along_rows(rows, start, length, block)
+            self._along_k(p.right_rows, width, start, length, block)
 
-    def _along_rows(
-        self,
-        rows: Rows,
-        start: Ix,
-        length: Ix,
-        body: Callable[[SSAValue, SSAValue, SSAValue], None],
-    ) -> None:
-        """Vectors along the rows that a block of K consists of: `body` gets where one begins in
-        its row and in the block, and which of its elements exist."""
+    def _along_k(self, rows: Rows | None, width: int, start: Ix, length: Ix, body: AlongK) -> None:
+        """Vectors along a block of K, in ascending order. Where that is in rows, the last vector of
+        each has too much, which the next row overwrites; behind the last row there is room."""
+        if rows is not None:
+            self._along_rows(rows, width, start, length, body)
+            return
+        e, k, stop = self.e, self.p.k, start + length
+        whole = length.constant is not None and length.constant >= width
+
+        def one(at: SSAValue) -> Sequence[SSAValue]:
+            if whole:  # the last vector begins earlier rather than being shorter
+                at = e.put(arith.MinSIOp, (at, e.index(stop - Ix.of(width))), INDEX)
+            mask = None if whole else e.mask(e.sub(e.index(stop), at), width)
+            body(at, e.sub(at, e.index(start)), Lane(k, width, mask, aligned=not whole))
+            return ()
+
+        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), one)
+
+    def _along_rows(self, rows: Rows, width: int, start: Ix, length: Ix, body: AlongK) -> None:
         e, space, size = self.e, self.space, rows.inner.extent
         stop = start + length
         first = Ix.of(rows.outer) * size
 
         def vectors(i: SSAValue, end: SSAValue) -> Sequence[SSAValue]:
-            to = e.add(i, e.index(first - start))
-            body(i, to, e.mask(e.sub(end, i), self.blocks.width))
+            lane = Lane(rows.inner, width, e.mask(e.sub(end, i), width), aligned=False)
+            body(i, e.add(i, e.index(first - start)), lane)
             return ()
 
         def one(_: SSAValue) -> Sequence[SSAValue]:
             low = e.index(space.maximum(start - first, ZERO))
             end = e.index(space.minimum(stop - first, size))
-            bounds = (low, end, e.int_(self.blocks.width))
+            bounds = (low, end, e.int_(width))
             e.for_(bounds, rows.inner, (), lambda i: vectors(i, end))
             return ()
 
@@ -262,47 +233,25 @@ class Packing:
 
     def _pack_rows_of_a(self, row: Ix, most: int, rows: Ix, start: Ix, length: Ix) -> SSAValue:
         """Row by row, in vectors along k."""
-        e, p, width = self.e, self.p, self.blocks.width
-        # Behind each row there is room for what its last vector has too much.
-        target = self.alloca(p.element, [most, self.panel_rows() + width])
+        e, p = self.e, self.p
+        value, width = p.left, self._lanes(p.k, p.left)
+        if p.left_rows is not None:
+            value, width = p.left_rows.value, self.blocks.width
+        target = self.alloca(p.element, [most, self.panel_rows() + self.blocks.width])
 
         def one(i: SSAValue) -> Sequence[SSAValue]:
+            def part(k: SSAValue, to: SSAValue, lane: Lane) -> None:
+                with e.inside(e.top.block, {lane.loop: k}, lane):
+                    operands = [e.wide(value, width), target, i, to]
+                    e.do(vector.StoreOp.create(operands=operands))
+
             here = {} if p.rows is None else {p.rows: e.add(i, e.index(row))}
             with e.inside(e.top.block, here):
-                if p.left_rows is None:
-                    self._pack_row(target, i, start, length)
-                else:
-                    self._pack_row_in_parts(p.left_rows, target, i, start, length)
+                self._along_k(p.left_rows, width, start, length, part)
             return ()
 
         e.for_((e.int_(0), e.index(rows), e.int_(1)), None, (), one)
         return target
-
-    def _pack_row(self, target: SSAValue, i: SSAValue, start: Ix, length: Ix) -> None:
-        e, p, width = self.e, self.p, self._lanes(self.p.k, self.p.left)
-        stop = start + length
-
-        def vectors(k: SSAValue) -> Sequence[SSAValue]:
-            mask = e.mask(e.sub(e.index(stop), k), width)
-            with e.inside(e.top.block, {p.k: k}, Lane(p.k, width, mask)):
-                operands = [e.wide(p.left, width), target, i, e.sub(k, e.index(start))]
-                e.do(vector.StoreOp.create(operands=operands))
-            return ()
-
-        e.for_((e.index(start), e.index(stop), e.int_(width)), None, (), vectors)
-
-    def _pack_row_in_parts(
-        self, rows: Rows, target: SSAValue, i: SSAValue, start: Ix, length: Ix
-    ) -> None:
-        e, width = self.e, self.blocks.width
-
-        def part(at: SSAValue, to: SSAValue, mask: SSAValue) -> None:
-            lane = Lane(rows.inner, width, mask, aligned=False)
-            with e.inside(e.top.block, {rows.inner: at}, lane):
-                operands = [e.wide(rows.value, width), target, i, to]
-                e.do(vector.StoreOp.create(operands=operands))
-
-        self._along_rows(rows, start, length, part)
 
     def _pack_steps(
         self, loop: Atom, row: Ix, most: int, rows: Ix, start: Ix, length: Ix

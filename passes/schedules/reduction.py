@@ -170,7 +170,7 @@ def _combined(e: Emitter, c: Combine, acc: SSAValue, width: int | None) -> SSAVa
 def _dot(e: Emitter, r: Reduce, width: int | None) -> SSAValue:
     """A sum of products, in blocks along the innermost loop where that is long."""
     assert r.product is not None
-    (init,), (acc,) = r.inits, r.accs
+    (acc,) = r.accs
     start = _splat(e, number(0, acc.type), acc.type, width)
     *outer, loop = r.loops
     extent = loop.extent.constant
@@ -178,11 +178,23 @@ def _dot(e: Emitter, r: Reduce, width: int | None) -> SSAValue:
         total = _dot_loops(e, r, r.loops, start, width)
     else:
         total = _dot_blocks(e, r, loop, start, width)
-    if isinstance(init, Const) and init.value == number(0, acc.type):
+    return plus_init(e, r, total, width)
+
+
+def plus_init(e: Emitter, r: Reduce, total: SSAValue, width: int | None) -> SSAValue:
+    """A sum of products with what it begins with."""
+    (init,) = r.inits
+    if begins_with_zero(r):
         return total
     first = e.value(init) if width is None else e.wide(init, width)
-    add, flags = adding(acc.type)
+    add, flags = adding(init.type)
     return e.put(add, (first, total), total.type, flags)
+
+
+def begins_with_zero(r: Reduce) -> bool:
+    """Whether a sum of products begins with nothing."""
+    (init,) = r.inits
+    return isinstance(init, Const) and init.value == number(0, init.type)
 
 
 def _dot_loops(

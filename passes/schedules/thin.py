@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects import arith, math
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import SSAValue
 
 from .blocks import K_BLOCK, K_WHOLE
 from .emit import Emitter
-from .expr import Const
 from .index import Ix, Space
 from .nest import write_parallel
 from .numbers import NO_FASTMATH, number
 from .product import Product
+from .reduction import plus_init
 from .transpose import transpose
 from .writer import Lane
 
@@ -31,10 +31,11 @@ def write_thin(space: Space, e: Emitter, p: Product) -> None:
 
 class _Writer:
     def __init__(self, space: Space, e: Emitter, p: Product) -> None:
-        self.space, self.e, self.p = space, e, p
+        assert p.m.constant is not None
+        self.e, self.p = e, p
         self.width = p.tile.width
         self.first = space.loop(p.n)
-        self.rows = range(p.m.constant or 0)
+        self.rows = range(p.m.constant)
 
     def write(self) -> None:
         e, p, width = self.e, self.p, self.width
@@ -104,9 +105,7 @@ class _Writer:
     ) -> Sequence[SSAValue]:
         """The next `steps` products of each sum, in ascending order."""
         e, p, width = self.e, self.p, self.width
-        here = self.space.loop(p.k.extent)
-        with e.inside(e.top.block, {here: k}):
-            rows_of_b = transpose(e, [self._load(k, j, steps, count) for j in range(width)])
+        rows_of_b = transpose(e, [self._load(k, j, steps, count) for j in range(width)])
         following = list(sums)
         for step, b in enumerate(rows_of_b[:steps]):
             at = e.add(k, e.int_(step))
@@ -133,16 +132,11 @@ class _Writer:
     def _store(self, row: int, total: SSAValue, count: int) -> None:
         """What is computed from the sums of a row."""
         e, p, width = self.e, self.p, self.width
-        block: Block = e.top.block
         mask = e.mask(e.int_(count), width) if count < width else None
         loops = {p.columns: e.loops[self.first]}
         if p.rows is not None:
             loops[p.rows] = e.int_(row)
-        init = p.result.reduce.inits[0]
-        with e.inside(block, loops, Lane(p.columns, width, mask)) as scope:
-            if not (isinstance(init, Const) and init.value == number(0, p.element)):
-                terms = (e.wide(init, width), total)
-                total = e.put(arith.AddfOp, terms, total.type, NO_FASTMATH)
-            scope.values[p.result] = total
+        with e.inside(e.top.block, loops, Lane(p.columns, width, mask)) as scope:
+            scope.values[p.result] = plus_init(e, p.result.reduce, total, width)
             for s in p.stores:
                 e.store(s.memory, s.indices, s.value)
