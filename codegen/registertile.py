@@ -8,9 +8,10 @@ accumulators, one row of B and one broadcast must fit in the register file, or e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..ir.exchange import transposed
 from .llvm import Fn, element, is_literal, lanes, size, vector, zero
 from .narrow import to_float
 from .types import MemRef
@@ -237,11 +238,15 @@ def _store_transposed(f: Fn, tile: Tile, sums: list[str], epilogue: EmitRegion |
     starts = range(0, tile.mr, width)
     column = len(starts) * width
     scratch = f.alloca(kind, tile.nr * column)
+
+    def shuffle(a: str, b: str, lanes: Sequence[int]) -> str:
+        return f.shuffle(ty, a, b, lanes)
+
     for number, j in enumerate(tile.vectors):
         for start in starts:
             rows = [sums[i * nv + number] for i in range(start, min(start + width, tile.mr))]
             rows += [zero(ty)] * (width - len(rows))
-            for lane, value in enumerate(_transpose(f, ty, rows)):
+            for lane, value in enumerate(transposed(rows, shuffle)):
                 f.store(ty, value, f.gep(kind, scratch, str((j + lane) * column + start)))
     with f.loop("0", tile.n if tile.masked else str(tile.nr)) as loop:
         j = loop.index
@@ -273,22 +278,3 @@ def _accumulated(f: Fn, tile: Tile, value: str, address: str, mask: str) -> str:
         with branch.otherwise():
             branch.yield_([value])
     return branch.results[0]
-
-
-def _transpose(f: Fn, ty: str, rows: list[str]) -> list[str]:
-    """W vectors of W lanes, a power of two: vector j of the result holds lane j of each.
-
-    Each of log2(W) rounds exchanges halves of ever smaller blocks between pairs of vectors.
-    """
-    values, width = list(rows), len(rows)
-    half = width // 2
-    while half:
-        low = [i if not i & half else width + i - half for i in range(width)]
-        high = [i + half if not i & half else width + i for i in range(width)]
-        for i in range(width):
-            if not i & half:
-                pair = values[i], values[i + half]
-                values[i] = f.shuffle(ty, *pair, low)
-                values[i + half] = f.shuffle(ty, *pair, high)
-        half //= 2
-    return values

@@ -59,8 +59,9 @@ class CompiledFunction(Generic[P, R]):
                     return done[0]
             elif route.native is not None:
                 out = route.native(args)
-                if type(out) is Tensor:
-                    return out  # type: ignore[return-value]
+                kind = type(out)
+                if kind is Tensor:
+                    return out
                 if out is not None:  # else Python has to look
                     return route.finish(args, args, out)
             held = route.recognize(args)

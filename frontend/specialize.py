@@ -361,10 +361,12 @@ class Route:
         """As `native` and `finish`, for a program that changes state: also where a signal comes
         in between. Returns what the function returned, in a list, or nothing where Python has to
         look."""
+        native = self.native
+        assert native is not None
         landed: list[Any] = []
         try:
             # One call from C to C: a signal is handled before it, or when the results are kept.
-            landed.extend(map(self.native, (args,)))  # type: ignore[arg-type]
+            landed.extend(map(native, (args,)))
             return [] if landed[0] is None else [self.finish(args, args, landed[0])]
         except BaseException:
             if landed and isinstance(landed[0], list):

@@ -178,7 +178,10 @@ def exponentials() -> list[Fit]:
 
 def logarithms() -> list[Fit]:
     log_tail = over(lambda f: (1 + f).ln() - f, 2)
-    ratio2: Fn = lambda z: (ratio(z) - TWO / 3) / z  # noqa: E731
+
+    def ratio2(z: D) -> D:
+        return (ratio(z) - TWO / 3) / z
+
     return [
         *both(
             "log",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import calque
 from calque.frontend import eager, eager_programs
 from calque.ir.errors import user_line
+from together import together
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -270,11 +270,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work)
     assert not failed
 
 

@@ -125,8 +125,9 @@ def test_no_memory_is_an_error() -> None:
             code.new_tensor(layout)
 
     settled(call, [*layout])
+    short: Any = (1, 2)
     with pytest.raises(IndexError):
-        code.new_tensor((1, 2))  # type: ignore[arg-type]
+        code.new_tensor(short)
 
 
 def test_results_are_freed_and_programs_are_collected() -> None:

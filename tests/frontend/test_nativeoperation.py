@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from calque.frontend.eager_programs import prepared
 from calque.frontend.nativecall import native_code, native_operation
 from calque.ir.ops.arithmetic import Add
 from calque.runtime import memory
+from together import together
 
 pytestmark = pytest.mark.skipif(
     native_code() is None, reason="this interpreter has no native entry, or CALQUE_NATIVE_ENTRY=0"
@@ -102,9 +102,5 @@ def test_operations_in_threads() -> None:
         results = [(x * n + n).tolist() for _ in range(300)]
         wrong.extend(n for result in results if result != [2.0 * n] * 1000)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    together(work)
     assert not wrong

@@ -16,6 +16,7 @@ from calque.runtime.artifact import Artifact, ParamSpec
 from calque.runtime.executable import Executable, KernelError
 from calque.runtime.jit import LinkError
 from llvmtext import add_twice, compile_text
+from together import together
 
 
 def vector(*values: float) -> np.ndarray:
@@ -92,11 +93,7 @@ def test_threads() -> None:
         x, y = np.full(500 + k, k, np.float32), np.ones(500 + k, np.float32)
         wrong.extend(k for _ in range(100) if not (run(exe, x, y) == k + 2).all())
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work)
     assert not wrong
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from calque.runtime import memory
 from calque.runtime.memory import Buffer, give_back, lease, size_class, stats
+from together import together
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 64, 65, 1000, 4096, 1 << 20, (1 << 20) + 1, 70 << 20])
@@ -194,11 +195,7 @@ def test_threads_share_the_pool() -> None:
                 if not (old == seed).all():
                     failures.append(f"a block of thread {seed} was given to another")
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work)
     assert not failures
 
 
@@ -250,6 +247,7 @@ def test_all_of_it_whoever_counts(counted: str) -> None:
     code = f"""
 import pytest, sys
 from calque.frontend.nativecall import native_code
+from together import together
 native_code()
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
 """

@@ -18,6 +18,7 @@ from calque.runtime import cache, jit, llvmtext, threads
 from calque.runtime.artifact import Artifact, KernelObject, ParamSpec
 from calque.runtime.executable import Executable
 from llvmtext import compile_text
+from together import together
 
 PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -196,11 +197,7 @@ def test_python_threads_at_once(tasks: jit.Library) -> None:
         if not (count(tasks, 100, 500) == 500).all():
             wrong.append(k)
 
-    several = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in several:
-        thread.start()
-    for thread in several:
-        thread.join()
+    together(work)
     assert not wrong
 
 
@@ -312,6 +309,7 @@ def python(code: str, **env: str) -> str:
 EXIT = """
 import ctypes, threading
 from calque.runtime import jit, threads
+from together import together
 threads.set_num_threads(3)
 from llvmtext import compile_text
 code = compile_text('''
