@@ -246,7 +246,6 @@ def test_a_forked_child_has_memory_of_its_own() -> None:
 def test_all_of_it_whoever_counts(counted: str) -> None:
     code = f"""
 import pytest, sys
-from calque.frontend.nativecall import native_code
 from together import together
 native_code()
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))

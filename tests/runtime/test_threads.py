@@ -308,7 +308,6 @@ def python(code: str, **env: str) -> str:
 
 EXIT = """
 import ctypes, threading
-from calque.runtime import jit, threads
 from together import together
 threads.set_num_threads(3)
 from llvmtext import compile_text
