@@ -246,7 +246,7 @@ def test_a_forked_child_has_memory_of_its_own() -> None:
 def test_all_of_it_whoever_counts(counted: str) -> None:
     code = f"""
 import pytest, sys
-from together import together
+from calque.frontend.nativecall import native_code
 native_code()
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
 """

@@ -308,7 +308,7 @@ def python(code: str, **env: str) -> str:
 
 EXIT = """
 import ctypes, threading
-from together import together
+from calque.runtime import jit, threads
 threads.set_num_threads(3)
 from llvmtext import compile_text
 code = compile_text('''
