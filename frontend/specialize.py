@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from math import prod
 from typing import Any, TypeAlias
 
 from ..ir.errors import runtime_error
@@ -18,6 +17,7 @@ from ..ir.sym import MIN, Expr, evaluate
 from ..ir.types import TensorMeta
 from ..runtime.memory import Buffer
 from .capture import Captured, Number, Passed, Result, Returned, Viewed
+from .creation import layout
 from .current import current_trace
 from .dispatch import apply
 from .driver import Program, compile_graph
@@ -290,7 +290,7 @@ class Route:
         shapes = self.call.shapes[len(entry.captured.inputs) :]
         results = zip(entry.captured.results, entry.program.outputs, shapes, strict=True)
         self.layouts = [
-            _layout(meta, shape) if result.alias is None else result.alias
+            _new(meta.with_shape(shape)) if result.alias is None else result.alias
             for result, meta, shape in results
         ]
         self._native = native_call(self)
@@ -339,12 +339,12 @@ class Route:
         if entry.more:
             entry.gather(leaves, held, pointers)
         outputs: list[Any] = []
-        for layout in self.layouts:
-            if isinstance(layout, int):
-                pointers.append(pointers[layout])
+        for wanted in self.layouts:
+            if isinstance(wanted, int):
+                pointers.append(pointers[wanted])
                 outputs.append(None)
                 continue
-            meta, strides, nbytes = layout
+            meta, strides, nbytes = wanted
             buffer = Buffer.empty(nbytes)
             pointers.append(buffer.ptr)
             outputs.append(Tensor._concrete(Storage(buffer), meta, strides))
@@ -394,8 +394,8 @@ def _look(x: Tensor) -> tuple[TensorMeta, tuple[int, ...], bool]:
     return x._meta, x._strides, x._requires_grad
 
 
-def _layout(meta: TensorMeta, shape: tuple[int, ...]) -> _Layout:
-    return meta.with_shape(shape), contiguous_strides(shape), meta.dtype.itemsize * prod(shape)
+def _new(meta: TensorMeta) -> _Layout:
+    return meta, *layout(meta)
 
 
 def _hold(x: Tensor, held: list[Buffer]) -> int:
